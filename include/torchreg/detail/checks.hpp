@@ -1,0 +1,48 @@
+#pragma once
+
+#include <ATen/MemoryOverlap.h>
+#include <torch/types.h>
+
+#include <string>
+
+#include <torchreg/detail/text.hpp>
+#include <torchreg/parameters.hpp>
+
+namespace torchreg::detail {
+
+/// An error for a tensor that no penalty is defined on; `who` reports it.
+inline void check_floating(const std::string& who, const Parameter& parameter) {
+  const auto& [path, tensor, owner] = parameter;
+  TORCH_CHECK_VALUE(tensor.defined(), who, ": ", literal(path),
+                    " is undefined (a layer without a bias?)");
+  TORCH_CHECK_VALUE(tensor.is_floating_point(), who, ": ", literal(path), " is ",
+                    tensor.scalar_type(), "; a floating-point tensor is required");
+  TORCH_CHECK_VALUE(tensor.layout() == torch::kStrided, who, ": ", literal(path), " is ",
+                    tensor.layout(), "; a dense tensor is required");
+}
+
+inline void check_floating(const std::string& who, const Parameters& parameters) {
+  TORCH_CHECK_VALUE(!parameters.empty(), who, ": the list of tensors is empty");
+  for (const Parameter& parameter : parameters) check_floating(who, parameter);
+}
+
+/// The same for tensors that will be written to.
+inline void check_writable(const std::string& who, const Parameters& parameters) {
+  check_floating(who, parameters);
+  for (const auto& [path, tensor, owner] : parameters) {
+    TORCH_CHECK_VALUE(at::has_internal_overlap(tensor) != at::MemOverlap::Yes, who, ": ",
+                      literal(path), " is expanded: several entries share memory; clone() it");
+  }
+}
+
+/// An error for steps that are negative, NaN or infinite, as far as it shows without synchronizing
+/// with a device.
+inline void check_step_tensor(const std::string& who, const torch::Tensor& step) {
+  TORCH_CHECK_VALUE(step.defined() && step.is_floating_point(), who,
+                    ": a tensor of steps must be floating-point");
+  if (!step.is_cpu() || (step.isfinite() & (step >= 0)).all().item<bool>()) return;
+  TORCH_CHECK_VALUE(false, who, ": step must be finite and >= 0, got ", step.min().item<double>(),
+                    " to ", step.max().item<double>());
+}
+
+}  // namespace torchreg::detail

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <torchreg/detail/lookup.hpp>
+#include <torchreg/detail/optimizer.hpp>
+#include <torchreg/parameters.hpp>
+
+namespace torchreg::detail {
+
+/// A tensor that is stepped, and what is remembered of it between steps.
+struct Entry {
+  Parameter parameter;
+  std::size_t penalty = 0;           ///< the index of the penalty that selects it
+  StateKey key{};                    ///< of its state in the optimizer
+  mutable GroupPosition position{};  ///< in the optimizer's groups: where to look first
+
+  double kappa = 0;         ///< of SGD with momentum; 0 before the first step
+  int64_t pending = 0;      ///< moves that no prox has followed yet
+  double pending_rate = 0;  ///< their scalar steps, added up
+  int64_t steps = 0;        ///< moves that a prox has followed
+  torch::Tensor memory{};   ///< undefined: none
+
+  int64_t counter = 0;    ///< the optimizer's counter, its trace and the trace's version when the
+  torch::Tensor trace{};  ///< last move was noted
+  int64_t version = 0;
+
+  /// Whether the optimizer has moved the tensor since the last move was noted.
+  bool has_moved(const Reading& reading) const {
+    const bool has_gradient = parameter.tensor.grad().defined();
+    if (!reading.leaves_trace) return has_gradient;
+    TORCH_CHECK(reading.counter > 0 || !has_gradient, "ProximalStep: ", literal(parameter.path),
+                " has no optimizer state yet; call step() after optimizer.step()");
+    if (reading.counter == 0) return false;
+    if (reading.trace.is_same(trace)) return !is_seen(reading);
+    // At version 0, a trace in the place of another was loaded, and has not been stepped yet.
+    return !trace.defined() || version_of(reading) > 0;
+  }
+
+  bool is_seen(const Reading& reading) const {
+    return reading.counter == counter && reading.trace.is_same(trace) &&
+           version_of(reading) == version;
+  }
+
+  void mark_seen(const Reading& reading) {
+    counter = reading.counter;
+    trace = reading.trace;
+    version = version_of(reading);
+  }
+
+  /// The scalar step of the next move, if that is the one read.
+  double next_rate(const Reading& reading) const {
+    return reading.momentum ? sgd_rate(*reading.momentum, next_kappa(reading)) : reading.step.rate;
+  }
+
+  /// Notes a move. One with a step of 0 went nowhere.
+  void note(const Reading& reading) {
+    const double rate = next_rate(reading);
+    kappa = next_kappa(reading);
+    pending += rate > 0 ? 1 : 0;
+    pending_rate += rate;
+    mark_seen(reading);
+  }
+
+  /// One step for all pending moves: their sum if scalar, their number times the one read if not.
+  Step pending_step(const Reading& reading) const {
+    Step step = reading.step;
+    step.rate = step.is_scalar() ? pending_rate : step.rate * static_cast<double>(pending);
+    return step;
+  }
+
+ private:
+  static int64_t version_of(const Reading& reading) {
+    return reading.trace.defined() ? static_cast<int64_t>(reading.trace._version()) : 0;
+  }
+
+  double next_kappa(const Reading& reading) const {
+    return reading.momentum ? advance_momentum(*reading.momentum, kappa) : kappa;
+  }
+};
+
+}  // namespace torchreg::detail

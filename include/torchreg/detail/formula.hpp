@@ -1,0 +1,110 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <torchreg/detail/number.hpp>
+
+namespace torchreg::detail {
+
+// What a formula, a plain struct with the mathematics of one penalty, is able to do.
+
+template <class Formula, class = void>
+struct HasValue : std::false_type {};
+template <class Formula>
+struct HasValue<Formula, std::void_t<decltype(std::declval<const Formula&>().value(
+                             std::declval<const torch::Tensor&>()))>> : std::true_type {};
+
+template <class Formula, class = void>
+struct HasSlope : std::false_type {};
+template <class Formula>
+struct HasSlope<Formula, std::void_t<decltype(std::declval<const Formula&>().slope(
+                             std::declval<const torch::Tensor&>()))>> : std::true_type {};
+
+template <class Formula, class = void>
+struct HasProx : std::false_type {};
+template <class Formula>
+struct HasProx<Formula,
+               std::void_t<decltype(std::declval<const Formula&>().prox(
+                   std::declval<const torch::Tensor&>(), std::declval<const torch::Tensor&>()))>>
+    : std::true_type {};
+
+template <class Formula>
+constexpr void require_value() {
+  static_assert(HasValue<Formula>::value,
+                "this penalty has no value: add  template <class X> X value(const X& w) const");
+}
+
+template <class Formula>
+constexpr void require_prox() {
+  static_assert(HasProx<Formula>::value,
+                "this penalty has no prox: add  "
+                "template <class X> X prox(const X& w, const X& step) const");
+}
+
+/// Formulas are separable, so that any piece of a tensor can be passed, unless they say otherwise.
+template <class Formula, class = void>
+struct IsSeparable : std::true_type {};
+template <class Formula>
+struct IsSeparable<Formula, std::void_t<decltype(Formula::is_separable)>>
+    : std::bool_constant<Formula::is_separable> {};
+
+/// A formula's name and strengths, as errors and tables show them.
+struct Strength {
+  const char* name;
+  double value;
+};
+
+template <class Formula, class = void>
+struct Naming {
+  static std::string name() { return "Penalty"; }
+  static std::vector<Strength> strengths(const Formula&) { return {}; }
+};
+template <class Formula>
+struct Naming<Formula, std::void_t<decltype(std::string(Formula::name)),
+                                   decltype(std::declval<const Formula&>().strengths())>> {
+  static std::string name() { return Formula::name; }
+  static std::vector<Strength> strengths(const Formula& formula) { return formula.strengths(); }
+};
+
+template <class Formula>
+void check_strengths(const Formula& formula) {
+  for (const auto& [name, value] : Naming<Formula>::strengths(formula)) {
+    check_strength(Naming<Formula>::name() + ": " + name, value);
+  }
+}
+
+/// "ElasticNet(l1 = 0.1, l2 = 0.2)"
+template <class Formula>
+std::string describe_formula(const Formula& formula) {
+  std::string list;
+  for (const auto& [name, value] : Naming<Formula>::strengths(formula)) {
+    list += (list.empty() ? "" : ", ") + std::string(name) + " = " + c10::str(value);
+  }
+  return Naming<Formula>::name() + (list.empty() ? "" : "(" + list + ")");
+}
+
+/// How a prox treats special entries, found by asking it.
+struct ProxTraits {
+  bool makes_zeros;      ///< small entries become 0: L1, but not L2, nor an L1 whose lambda is 0
+  bool keeps_nonfinite;  ///< NaN and infinities come back as they are
+};
+
+template <class Formula>
+ProxTraits prox_traits(const Formula& formula) {
+  if constexpr (!IsSeparable<Formula>::value) return {true, false};
+  const double inf = std::numeric_limits<double>::infinity();
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const auto probe =
+      torch::tensor({std::numeric_limits<double>::min(), nan, inf, -inf}, torch::kDouble);
+  const auto answer = formula.prox(probe, torch::ones({}, torch::kDouble)).contiguous();
+  const double* x = answer.template data_ptr<double>();
+  return {x[0] == 0, x[1] != x[1] && x[2] == inf && x[3] == -inf};
+}
+
+}  // namespace torchreg::detail

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <torch/optim/optimizer.h>
+
+#include <cstddef>
+#include <sstream>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace torchreg::detail {
+
+/// The optimizer's key for a tensor's state: text in LibTorch 1.13, the address in later versions.
+using StateKey =
+    typename std::decay_t<decltype(std::declval<torch::optim::Optimizer&>().state())>::key_type;
+
+template <class Key = StateKey>
+Key state_key(const torch::Tensor& tensor) {
+  if constexpr (std::is_same_v<Key, std::string>) {
+    std::ostringstream address;
+    address << tensor.unsafeGetTensorImpl();
+    return address.str();
+  } else {
+    return tensor.unsafeGetTensorImpl();
+  }
+}
+
+inline const torch::optim::OptimizerParamState* find_state(const torch::optim::Optimizer& optimizer,
+                                                           const StateKey& key) {
+  const auto state = optimizer.state().find(key);
+  return state == optimizer.state().end() ? nullptr : state->second.get();
+}
+
+/// Where in an optimizer's groups a tensor was found last.
+struct GroupPosition {
+  std::size_t group = 0;
+  std::size_t index = 0;
+};
+
+/// The tensor's parameter group, null if it is in none; `position` is tried first and brought up to
+/// date.
+inline const torch::optim::OptimizerParamGroup* find_group(const torch::optim::Optimizer& optimizer,
+                                                           const torch::Tensor& tensor,
+                                                           GroupPosition& position) {
+  const auto& groups = optimizer.param_groups();
+  const auto is_at = [&](const GroupPosition& p) {
+    return p.group < groups.size() && p.index < groups[p.group].params().size() &&
+           groups[p.group].params()[p.index].is_same(tensor);
+  };
+  if (is_at(position)) return &groups[position.group];
+  for (GroupPosition p; p.group < groups.size(); ++p.group) {
+    for (p.index = 0; p.index < groups[p.group].params().size(); ++p.index) {
+      if (!is_at(p)) continue;
+      position = p;
+      return &groups[p.group];
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace torchreg::detail

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace torchreg::detail {
+
+/// Entries in a piece that stays in the cache while several operations pass over it. Below ATen's
+/// grain size of 32768, so that each operation on it is serial and a sum has the same bits with any
+/// number of threads. On other devices a piece only bounds the temporary memory.
+inline int64_t piece_size(const torch::Tensor& tensor) {
+  return tensor.is_cpu() ? 32000 : int64_t{1} << 24;
+}
+
+/// Calls act(pieces) on corresponding pieces of tensors of one shape; an undefined tensor has
+/// undefined pieces. The pieces are flat where the tensors lie in memory alike and without gaps.
+template <std::size_t count, class Act>
+void for_each_piece(const std::array<torch::Tensor, count>& tensors, int64_t entries, Act act) {
+  const torch::Tensor& first = tensors[0];
+  if (first.numel() == 0) return;
+  if (first.numel() <= entries) return act(tensors);
+
+  const bool flat = first.is_non_overlapping_and_dense() &&
+                    std::all_of(tensors.begin(), tensors.end(), [&](const torch::Tensor& tensor) {
+                      return !tensor.defined() || tensor.strides() == first.strides();
+                    });
+  std::array<torch::Tensor, count> whole, pieces;
+  for (std::size_t i = 0; i < count; ++i) {
+    const torch::Tensor& tensor = tensors[i];
+    whole[i] = flat && tensor.defined() ? tensor.as_strided({first.numel()}, {1}) : tensor;
+  }
+  const int64_t rows = whole[0].size(0);
+  const int64_t rows_a_piece = std::max<int64_t>(1, entries / (first.numel() / rows));
+  for (int64_t row = 0; row < rows; row += rows_a_piece) {
+    for (std::size_t i = 0; i < count; ++i) {
+      if (!whole[i].defined()) continue;
+      pieces[i] = whole[i].narrow(0, row, std::min(rows_a_piece, rows - row));
+    }
+    act(pieces);
+  }
+}
+
+}  // namespace torchreg::detail

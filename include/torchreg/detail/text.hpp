@@ -1,0 +1,79 @@
+#pragma once
+
+#include <c10/util/Type.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <numeric>
+#include <string>
+#include <typeinfo>
+#include <utility>
+#include <vector>
+
+namespace torchreg::detail {
+
+/// The text as a C++ string literal.
+inline std::string literal(const std::string& text) {
+  std::string result = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') result += '\\';
+    result += c == '\n' ? "\\n" : c == '\t' ? "\\t" : std::string(1, c);
+  }
+  return result + '"';
+}
+
+inline std::string literals(const std::vector<std::string>& texts) {
+  std::string list;
+  for (const std::string& text : texts) list += (list.empty() ? "" : ", ") + literal(text);
+  return list;
+}
+
+inline bool starts_with(const std::string& text, const std::string& prefix) {
+  return text.compare(0, prefix.size(), prefix) == 0;
+}
+
+inline bool ends_with(const std::string& text, const std::string& suffix) {
+  return text.size() >= suffix.size() &&
+         text.compare(text.size() - suffix.size(), suffix.size(), suffix) == 0;
+}
+
+/// The class name without namespaces: "LayerNormImpl" for torch::nn::LayerNormImpl.
+inline std::string unqualified_name(const std::type_info& type) {
+  const std::string name = c10::demangle(type.name());
+  const auto colon = name.substr(0, name.find('<')).rfind("::");
+  return colon == std::string::npos ? name : name.substr(colon + 2);
+}
+
+/// Levenshtein's distance: insertions, deletions and substitutions of one character.
+inline std::size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, substituted}));
+    }
+  }
+  return row.back();
+}
+
+/// "; did you mean "a"? (or "b", "c")": the three names nearest to `name`, ties in their order.
+inline std::string did_you_mean(const std::string& name, std::vector<std::string> names) {
+  std::vector<std::pair<std::size_t, std::string>> ranked;
+  for (std::string& candidate : names) {
+    const std::pair<std::size_t, std::string> entry(edit_distance(name, candidate), candidate);
+    if (std::find(ranked.begin(), ranked.end(), entry) == ranked.end()) ranked.push_back(entry);
+  }
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<std::string> others;
+  for (std::size_t i = 1; i < std::min<std::size_t>(ranked.size(), 3); ++i) {
+    others.push_back(ranked[i].second);
+  }
+  if (ranked.empty()) return "";
+  return "; did you mean " + literal(ranked[0].second) + "?" +
+         (others.empty() ? "" : " (or " + literals(others) + ")");
+}
+
+}  // namespace torchreg::detail

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <torch/optim/optimizer.h>
+#include <torch/types.h>
+
+#include <functional>
+#include <type_traits>
+#include <utility>
+
+namespace torchreg::detail {
+
+namespace lookup {
+
+void step_size();  // hides torchreg::step_size, so that only a user's overload can be found
+
+template <class Optimizer>
+using Result =
+    decltype(step_size(std::declval<const Optimizer&>(), std::declval<const torch::Tensor&>()));
+
+template <class Optimizer>
+torch::Tensor call(const Optimizer& optimizer, const torch::Tensor& tensor) {
+  return step_size(optimizer, tensor);
+}
+
+}  // namespace lookup
+
+template <class Optimizer, class = void>
+struct HasUsersStepSize : std::false_type {};
+template <class Optimizer>
+struct HasUsersStepSize<Optimizer, std::void_t<lookup::Result<Optimizer>>> : std::true_type {};
+
+/// The overload of step_size() for this class of optimizer in the class's own namespace, if any.
+template <class Optimizer>
+std::function<torch::Tensor(const torch::Tensor&)> users_step_size(const Optimizer& optimizer) {
+  static_assert(std::is_base_of_v<torch::optim::Optimizer, Optimizer>,
+                "ProximalStep takes a torch::optim::Optimizer by reference");
+  if constexpr (HasUsersStepSize<Optimizer>::value) {
+    return [&optimizer](const torch::Tensor& tensor) { return lookup::call(optimizer, tensor); };
+  } else {
+    return nullptr;
+  }
+}
+
+}  // namespace torchreg::detail

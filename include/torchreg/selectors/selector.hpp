@@ -1,0 +1,100 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <torchreg/parameters.hpp>
+
+namespace torchreg {
+
+namespace detail {
+
+/// How tightly C++ binds the outermost operator of an expression.
+enum class Binding { kOr, kAnd, kUnary };
+
+/// One tensor under all its paths, in the module's order.
+using Aliases = std::vector<Parameter>;
+
+/// What a Selector shares: the predicate, its text, and a check that a whole module's parameters
+/// hold every name in it.
+struct Rule {
+  std::function<bool(const Aliases&)> holds;
+  std::string text;
+  Binding binding = Binding::kUnary;
+  std::function<void(const std::vector<Parameter>&)> check_names = [](const auto&) {};
+
+  std::string text_within(Binding outer) const { return binding < outer ? "(" + text + ")" : text; }
+};
+
+}  // namespace detail
+
+/// A predicate on a Parameter that can describe itself; combined with &&, || and !.
+///
+/// A tensor that a module holds under several paths is asked about once: a rule holds for it if it
+/// holds under any of its paths, and the connectives act on those answers. Cheap to copy, and safe
+/// for concurrent use as long as the predicates given to it are.
+class Selector {
+ public:
+  explicit Selector(detail::Rule rule)
+      : rule_(std::make_shared<const detail::Rule>(std::move(rule))) {}
+
+  /// Any `bool(const Parameter&)`, such as a lambda.
+  template <class Predicate,
+            class = std::enable_if_t<
+                !std::is_base_of_v<Selector, std::decay_t<Predicate>> &&
+                std::is_invocable_r_v<bool, const std::decay_t<Predicate>&, const Parameter&>>>
+  Selector(Predicate predicate, std::string text = "where(predicate)")
+      : Selector(detail::Rule{[predicate = std::move(predicate)](const detail::Aliases& aliases) {
+                                for (const Parameter& alias : aliases) {
+                                  if (predicate(alias)) return true;
+                                }
+                                return false;
+                              },
+                              std::move(text)}) {}
+
+  /// The expression as C++ source, with the parentheses that C++ needs.
+  const std::string& describe() const { return rule_->text; }
+
+  bool operator()(const Parameter& parameter) const { return rule_->holds({parameter}); }
+
+  const detail::Rule& rule() const { return *rule_; }
+
+  friend Selector operator!(const Selector& a) {
+    return Selector({[a](const auto& aliases) { return !a.rule().holds(aliases); },
+                     "!" + a.rule().text_within(detail::Binding::kUnary), detail::Binding::kUnary,
+                     a.rule().check_names});
+  }
+
+  friend Selector operator&&(const Selector& a, const Selector& b) {
+    return Selector(
+        {[a, b](const auto& aliases) { return a.rule().holds(aliases) && b.rule().holds(aliases); },
+         joined(a, " && ", b, detail::Binding::kAnd), detail::Binding::kAnd, check_both(a, b)});
+  }
+
+  friend Selector operator||(const Selector& a, const Selector& b) {
+    return Selector(
+        {[a, b](const auto& aliases) { return a.rule().holds(aliases) || b.rule().holds(aliases); },
+         joined(a, " || ", b, detail::Binding::kOr), detail::Binding::kOr, check_both(a, b)});
+  }
+
+ private:
+  static std::string joined(const Selector& a, const char* connective, const Selector& b,
+                            detail::Binding binding) {
+    return a.rule().text_within(binding) + connective + b.rule().text_within(binding);
+  }
+
+  static std::function<void(const std::vector<Parameter>&)> check_both(Selector a, Selector b) {
+    return [a = std::move(a), b = std::move(b)](const std::vector<Parameter>& parameters) {
+      a.rule().check_names(parameters);
+      b.rule().check_names(parameters);
+    };
+  }
+
+  std::shared_ptr<const detail::Rule> rule_;
+};
+
+}  // namespace torchreg

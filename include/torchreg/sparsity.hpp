@@ -1,0 +1,93 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <ostream>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <torchreg/detail/checks.hpp>
+#include <torchreg/detail/table.hpp>
+#include <torchreg/select.hpp>
+
+namespace torchreg {
+
+/// The exact zeros of a list of tensors. -0.0 counts as a zero, a small number does not.
+struct Sparsity {
+  struct Tensor {
+    std::string path;
+    int64_t zeros = 0;
+    int64_t entries = 0;
+    int64_t zero_rows = 0;     ///< all-zero rows of a matrix: w[i, :]
+    int64_t zero_columns = 0;  ///< all-zero columns of a matrix: w[:, j]
+    int64_t zero_filters = 0;  ///< all-zero slices w[i] of a tensor of three or more dimensions
+    int64_t nonfinite = 0;     ///< NaN and infinite entries
+  };
+
+  int64_t zeros = 0;
+  int64_t entries = 0;
+  std::vector<Tensor> tensors;
+
+  /// zeros / entries; 0 where there are no entries.
+  double fraction() const {
+    return entries == 0 ? 0 : static_cast<double>(zeros) / static_cast<double>(entries);
+  }
+};
+
+/// Counts the exact zeros of these tensors. Synchronizes with their devices.
+inline Sparsity sparsity(const Parameters& parameters) {
+  torch::NoGradGuard no_grad;
+  detail::check_floating("sparsity", parameters);
+  Sparsity total;
+  for (const auto& [path, tensor, owner] : parameters) {
+    const auto count = [](const torch::Tensor& mask) { return mask.sum().item<int64_t>(); };
+    const torch::Tensor is_zero = tensor == 0;
+    Sparsity::Tensor one;
+    one.path = path;
+    one.zeros = count(is_zero);
+    one.entries = tensor.numel();
+    one.nonfinite = one.entries - count(tensor.isfinite());
+    if (tensor.dim() == 2 && one.entries > 0) {
+      one.zero_rows = count(is_zero.all(1));
+      one.zero_columns = count(is_zero.all(0));
+    } else if (tensor.dim() > 2 && one.entries > 0) {
+      one.zero_filters = count(is_zero.flatten(1).all(1));
+    }
+    total.zeros += one.zeros;
+    total.entries += one.entries;
+    total.tensors.push_back(std::move(one));
+  }
+  return total;
+}
+
+/// Counts the exact zeros of every trainable parameter of a module.
+template <class Module, class = std::enable_if_t<detail::is_module<Module>>>
+Sparsity sparsity(const Module& module) {
+  return sparsity(detail::select_for("sparsity", detail::as_module(module), everything()));
+}
+
+/// A table, a row for each tensor, and the total.
+inline std::ostream& operator<<(std::ostream& stream, const Sparsity& sparsity) {
+  const auto percent = [](int64_t zeros, int64_t entries) {
+    char text[16];
+    const double share =
+        entries == 0 ? 0 : 100.0 * static_cast<double>(zeros) / static_cast<double>(entries);
+    std::snprintf(text, sizeof text, "%.2f", share);
+    return std::string(text);
+  };
+  detail::Table table({"path", "zeros", "entries", "%", "rows", "columns", "filters", "nonfinite"});
+  for (const Sparsity::Tensor& one : sparsity.tensors) {
+    table.row({one.path, std::to_string(one.zeros), std::to_string(one.entries),
+               percent(one.zeros, one.entries), std::to_string(one.zero_rows),
+               std::to_string(one.zero_columns), std::to_string(one.zero_filters),
+               std::to_string(one.nonfinite)});
+  }
+  table.row({"total", std::to_string(sparsity.zeros), std::to_string(sparsity.entries),
+             percent(sparsity.zeros, sparsity.entries)});
+  return stream << table.str();
+}
+
+}  // namespace torchreg

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <torchreg/detail/lookup.hpp>
+#include <torchreg/detail/optimizer.hpp>
+
+namespace torchreg {
+
+/// How far `optimizer` moves an entry of `tensor` per unit of a constant gradient, from its options
+/// and state at this moment: the step of a proximal map that follows optimizer.step(), in units of
+/// parameter per gradient. What ProximalStep uses, for reading.
+///
+/// | optimizer            | step                                                                |
+/// |----------------------|---------------------------------------------------------------------|
+/// | SGD                  | lr                                                                  |
+/// | SGD, momentum mu     | lr k, in the limit k = (1 - dampening)/(1 - mu); Nesterov: lr (1 + mu
+/// k) | | Adagrad              | clr/(sqrt(sum) + eps), clr = lr/(1 + (t-1) lr_decay) | | RMSprop
+/// | lr/(sqrt(q) + eps), q = square_avg; centered: q - grad_avg^2, at least 0; momentum: times (1 -
+/// mu^t)/(1 - mu) | | Adam, AdamW          | lr/(sqrt(v/(1 - beta2^t)) + eps); amsgrad: v is the
+/// running maximum  |
+///
+/// Where the stored second moment is exactly 0, the step is lr (Adagrad: clr). AdamW's decoupled
+/// decay is no part of it. Returns a 0-dim double, or a tensor of the parameter's shape (float32
+/// for half types). Throws for LBFGS and for classes it does not know (recognition is by exact
+/// dynamic type), for a tensor in no parameter group, and before the first step of an optimizer
+/// with a second moment. Source: Duchi, Hazan, Singer 2011; Yun, Lozano, Yang 2021.
+inline torch::Tensor step_size(const torch::optim::Optimizer& optimizer,
+                               const torch::Tensor& tensor) {
+  torch::NoGradGuard no_grad;
+  const auto read = detail::reader_of("step_size", optimizer);
+  detail::GroupPosition position;
+  const auto* group = detail::find_group(optimizer, tensor, position);
+  TORCH_CHECK_VALUE(group != nullptr,
+                    "step_size: the tensor is in no parameter group of this optimizer");
+  const auto* state = detail::find_state(optimizer, detail::state_key(tensor));
+  const auto reading = read(group->options(), state);
+  TORCH_CHECK(reading.counter > 0 || reading.momentum != nullptr || !reading.leaves_trace,
+              "step_size: the tensor has no optimizer state yet; call it after optimizer.step()");
+  return detail::evaluate(reading.step, tensor);
+}
+
+}  // namespace torchreg

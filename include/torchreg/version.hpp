@@ -1,0 +1,5 @@
+#pragma once
+
+#define TORCHREG_VERSION_MAJOR 0
+#define TORCHREG_VERSION_MINOR 1
+#define TORCHREG_VERSION_PATCH 0
