@@ -43,9 +43,10 @@ inline void save(torch::serialize::OutputArchive& archive, const Ledger& ledger,
 /// Throws, and changes nothing, if the saved tensors are not the ledger's.
 inline void load(torch::serialize::InputArchive& archive, Ledger& ledger, int64_t& calls) {
   c10::IValue tensors, counts_value, rates_value;
-  archive.read("tensors", tensors);
-  archive.read("counts", counts_value);
-  archive.read("rates", rates_value);
+  TORCH_CHECK_VALUE(archive.try_read("tensors", tensors) &&
+                        archive.try_read("counts", counts_value) &&
+                        archive.try_read("rates", rates_value),
+                    "ProximalStep: the archive holds no state of a ProximalStep");
 
   std::vector<Entry> entries = ledger.entries();
   const auto saved = tensors.toListRef();

@@ -1,0 +1,336 @@
+// Terms of the loss, prox_, soft_threshold and sparsity.
+#include <torchreg/torchreg.hpp>
+
+#include <limits>
+#include <sstream>
+
+#include "support.hpp"
+
+using namespace torchreg;
+using support::contains;
+using support::error_of;
+using support::Net;
+using support::same_bits;
+using support::Tensor;
+
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+struct LogSum {
+  double lambda, eps;
+  Tensor value(const Tensor& w) const { return lambda * (w.abs() / eps).log1p(); }
+};
+
+/// Half the squared norm of each row: not separable, and without a slope.
+struct RowNorms {
+  static constexpr bool is_separable = false;
+  Tensor value(const Tensor& w) const {
+    REQUIRE(w.dim() == 2);
+    return torch::linalg_vector_norm(w, 2, at::IntArrayRef{1});
+  }
+};
+
+Tensor gradient(const Tensor& term, const Tensor& w, bool create_graph = false) {
+  return torch::autograd::grad({term}, {w}, {}, /*retain_graph=*/true, create_graph)[0];
+}
+
+}  // namespace
+
+TEST_CASE("Penalty: the value and gradient of L1, L2 and ElasticNet are their formulas") {
+  torch::manual_seed(1);
+  const Tensor w = torch::randn({5, 7}, torch::kDouble).requires_grad_();
+  const Tensor a = w.abs().sum(), q = w.square().sum();
+  struct Case {
+    Tensor term, expected;
+  };
+  for (const auto& [term, expected] :
+       {Case{L1(0.3)(w), 0.3 * a}, Case{L2(0.3)(w), 0.15 * q},
+        Case{ElasticNet(0.3, 0.2)(w), 0.3 * a + 0.1 * q},
+        Case{ElasticNet::from_alpha(2, 0.25)(w), 0.5 * a + 0.75 * q}}) {
+    REQUIRE(term.dim() == 0);
+    REQUIRE(torch::allclose(term, expected, 1e-13, 0));
+    REQUIRE(torch::allclose(gradient(term, w), gradient(expected, w), 1e-13, 0));
+    const Tensor first = gradient(term, w, /*create_graph=*/true);
+    const Tensor same = gradient(expected, w, /*create_graph=*/true);
+    REQUIRE(torch::allclose(gradient((first * first).sum(), w), gradient((same * same).sum(), w),
+                            1e-13, 0));
+  }
+}
+
+TEST_CASE("Penalty: one term for a module is the sum over its selected parameters") {
+  Net net;
+  const Tensor expected = 0.1 * (net->fc1->weight.abs().sum() + net->fc2->weight.abs().sum());
+  REQUIRE(torch::allclose(L1(0.1)(net), expected));
+  REQUIRE(torch::allclose(L1(0.1)(*net), expected));
+  REQUIRE(torch::allclose(L1(0.1)(net.ptr()), expected));
+  REQUIRE(torch::allclose(L1(0.1)({net->fc1->weight, net->fc2->weight}), expected));
+  REQUIRE(torch::allclose(L1(0.1)(select(net, weights())), expected));
+  REQUIRE(torch::allclose(L1(0.1, biases())(net),
+                          0.1 * (net->fc1->bias.abs().sum() + net->fc2->bias.abs().sum())));
+  L1(0.1)(net).backward();
+  REQUIRE(torch::allclose(net->fc1->weight.grad(), 0.1 * net->fc1->weight.sign()));
+  REQUIRE_FALSE(net->fc1->bias.grad().defined());
+}
+
+TEST_CASE("Penalty: a term is one node of the graph for the whole list") {
+  Net net;
+  const Tensor term = L1(0.1)(net);
+  REQUIRE(term.grad_fn() != nullptr);
+  REQUIRE(term.grad_fn()->next_edges().size() == 2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    REQUIRE(contains(term.grad_fn()->next_edge(i).function->name(), "AccumulateGrad"));
+  }
+}
+
+TEST_CASE("Penalty: without a gradient mode there is no graph, and frozen tensors get none") {
+  const Tensor w = torch::ones({3}), v = torch::ones({3}).requires_grad_();
+  {
+    torch::NoGradGuard no_grad;
+    REQUIRE_FALSE(L1(1)(v).requires_grad());
+    REQUIRE(L1(1)(v).item<double>() == 3);
+  }
+  REQUIRE_FALSE(L1(1)(w).requires_grad());
+  L1(1)({w, v}).backward();
+  REQUIRE_FALSE(w.grad().defined());
+  REQUIRE(torch::equal(v.grad(), torch::ones({3})));
+}
+
+TEST_CASE("Penalty: the slope at a kink is 0, and finite for values at zero") {
+  for (const auto type : {torch::kFloat, torch::kDouble, torch::kHalf, torch::kBFloat16}) {
+    const Tensor w = torch::zeros({4}, type).requires_grad_();
+    (L1(1)(w) + ElasticNet(1, 1)(w)).backward();
+    REQUIRE(torch::equal(w.grad(), torch::zeros({4}, type)));
+  }
+}
+
+TEST_CASE("Penalty: half types accumulate in float32, and lists promote") {
+  const Tensor half = torch::full({70000}, 2.0, torch::kHalf).requires_grad_();
+  const Tensor single = torch::ones({2}).requires_grad_();
+  const Tensor twice = torch::ones({2}, torch::kDouble).requires_grad_();
+  REQUIRE(L1(1)(half).item<double>() == 140000);  // the largest half is 65504
+  REQUIRE(L1(1)(half).scalar_type() == torch::kFloat);
+  REQUIRE(L1(1)({half, single}).scalar_type() == torch::kFloat);
+  REQUIRE(L1(1)({half, twice}).scalar_type() == torch::kDouble);
+  REQUIRE(Penalty(LogSum{1, 1})({half, twice}).scalar_type() == torch::kDouble);
+  L1(1)({half, single, twice}).backward();
+  REQUIRE(half.grad().scalar_type() == torch::kHalf);
+  REQUIRE(torch::equal(half.grad(), torch::ones({70000}, torch::kHalf)));
+  REQUIRE(torch::equal(twice.grad(), torch::ones({2}, torch::kDouble)));
+}
+
+TEST_CASE("Penalty: a user's formula needs no more than value") {
+  torch::manual_seed(2);
+  const Tensor w = torch::randn({3, 4}, torch::kDouble).requires_grad_();
+  const Tensor term = Penalty(LogSum{0.5, 0.1}, named("fc1.weight"))(w);
+  REQUIRE(torch::allclose(term, 0.5 * (w.abs() / 0.1).log1p().sum()));
+  REQUIRE(torch::allclose(gradient(term, w), 0.5 * w.sign() / (w.abs() + 0.1)));
+  const Tensor rows = Penalty(RowNorms{})(w);
+  REQUIRE(torch::allclose(rows, w.square().sum(1).sqrt().sum()));
+}
+
+TEST_CASE(
+    "Penalty: a schedule writes to the formula, and a bad strength is found at the next use") {
+  const Tensor w = torch::ones({3}).requires_grad_();
+  L1 l1(0.5);
+  const Tensor before = l1(w);
+  l1.formula().lambda = 2;
+  REQUIRE(l1(w).item<double>() == 6);
+  before.backward();
+  REQUIRE(torch::equal(w.grad(), torch::full({3}, 0.5)));  // of the lambda it was made with
+  l1.formula().lambda = -1;
+  REQUIRE(error_of([&] { l1(w); }) == "L1: lambda must be finite and >= 0, got -1");
+  REQUIRE(error_of([&] { l1.prox_(w, 1); }) == "L1: lambda must be finite and >= 0, got -1");
+}
+
+TEST_CASE("Penalty: errors say who, what was required and what came") {
+  REQUIRE(error_of([] { L1(-0.01); }) == "L1: lambda must be finite and >= 0, got -0.01");
+  REQUIRE(contains(error_of([] { L2 l2(kNaN); }), "L2: lambda must be finite and >= 0, got nan"));
+  REQUIRE(contains(error_of([] { L2 l2(kInf); }), "L2: lambda must be finite and >= 0, got inf"));
+  REQUIRE(error_of([] { ElasticNet(-1, 0); }) == "ElasticNet: l1 must be finite and >= 0, got -1");
+  REQUIRE(error_of([] { ElasticNet(0, -1); }) == "ElasticNet: l2 must be finite and >= 0, got -1");
+  REQUIRE(contains(error_of([] { ElasticNet::from_alpha(1, 1.5); }),
+                   "ElasticNet: l1_ratio must be in [0, 1], got 1.5"));
+  REQUIRE(
+      contains(error_of([] { ElasticNet::from_alpha(1, kNaN); }), "l1_ratio must be in [0, 1]"));
+  REQUIRE(contains(error_of([] { ElasticNet::from_alpha(-1, 0.5); }), "ElasticNet: alpha must be"));
+  REQUIRE(error_of([] {
+            L1(1)(Tensor());
+          }) == "L1: \"tensor 0\" is undefined (a layer without a bias?)");
+  REQUIRE(error_of([] {
+            L1(1)(torch::ones({2}, torch::kLong));
+          }) == "L1: \"tensor 0\" is Long; a floating-point tensor is required");
+  REQUIRE(
+      contains(error_of([] { L1(1)
+                             (std::vector<Tensor>{}); }), "L1: the list of tensors is empty"));
+  REQUIRE(contains(error_of([] { L1(1).prox_(torch::ones({2}), -1); }),
+                   "L1: step must be finite and >= 0, got -1"));
+  REQUIRE(contains(error_of([] {
+                     L1(1).prox_(torch::ones({2}), torch::tensor({1.0, kNaN}));
+                   }),
+                   "L1: step must be finite and >= 0"));
+}
+
+TEST_CASE("Penalty: a failed prox_ changes nothing") {
+  const Tensor w = torch::ones({2}), ids = torch::ones({2}, torch::kLong);
+  REQUIRE(contains(error_of([&] { L1(0.5).prox_({w, ids}, 1); }), "L1: \"tensor 1\" is Long"));
+  const Tensor expanded = torch::ones({1}).expand({3});
+  REQUIRE(contains(error_of([&] {
+                     L1(0.5).prox_({w, expanded}, 1);
+                   }),
+                   "L1: \"tensor 1\" is expanded"));
+  REQUIRE(torch::equal(w, torch::ones({2})));
+}
+
+TEST_CASE("prox_: thresholds, shrinks, and gives true zeros") {
+  const auto stepped = [](const auto& penalty, double step) {
+    const Tensor w = torch::tensor({-3.0, -0.5, -0.0, 0.0, 0.5, 1.0, 3.0}, torch::kDouble);
+    penalty.prox_(w, step);
+    REQUIRE(support::negative_zeros(w) == 0);
+    return w;
+  };
+  const auto expect = [](std::vector<double> x) { return torch::tensor(x, torch::kDouble); };
+  REQUIRE(torch::equal(stepped(L1(2), 0.5), expect({-2, 0, 0, 0, 0, 0, 2})));
+  REQUIRE(torch::equal(stepped(L2(2), 0.5), expect({-1.5, -0.25, 0, 0, 0.25, 0.5, 1.5})));
+  REQUIRE(torch::equal(stepped(ElasticNet(2, 2), 0.5), expect({-1, 0, 0, 0, 0, 0, 1})));
+  REQUIRE(torch::equal(stepped(L1(0), 1), stepped(L1(1), 0)));
+  REQUIRE(torch::equal(stepped(L1(0), 1), expect({-3, -0.5, 0, 0, 0.5, 1, 3})));
+}
+
+TEST_CASE("prox_: a tensor of steps broadcasts, and belongs to one tensor") {
+  const Tensor w = torch::ones({2, 3});
+  L1(1).prox_(w, torch::tensor({0.25, 0.5, 2.0}));
+  REQUIRE(torch::equal(w, torch::tensor({0.75, 0.5, 0.0}).expand({2, 3})));
+  L1(1).prox_(w, torch::tensor(0.25));
+  REQUIRE(torch::equal(w, torch::tensor({0.5, 0.25, 0.0}).expand({2, 3})));
+  REQUIRE(contains(error_of([&] {
+                     L1(1).prox_({w, torch::ones({2})}, torch::ones({3}));
+                   }),
+                   "L1: a tensor of steps is for one tensor, got 2"));
+}
+
+TEST_CASE("prox_: NaN and infinities are kept, whatever the formula makes of them") {
+  struct Forgetful {
+    Tensor prox(const Tensor& w, const Tensor& step) const {
+      return torch::where(w.abs() > step, w, torch::zeros_like(w));  // NaN becomes 0
+    }
+  };
+  const Tensor x = torch::tensor({kNaN, kInf, -kInf, 1.0});
+  const auto kept = [&](const auto& penalty) {
+    const Tensor w = x.clone();
+    penalty.prox_(w, 0.5);
+    return torch::equal(w.isnan(), x.isnan()) && torch::equal(w.isinf(), x.isinf());
+  };
+  REQUIRE(kept(L1(1)));
+  REQUIRE(kept(L2(1)));
+  REQUIRE(kept(ElasticNet(1, 1)));
+  REQUIRE(kept(Penalty(Forgetful{})));
+}
+
+TEST_CASE("prox_: pieces, layouts and threads make no difference") {
+  torch::manual_seed(3);
+  const auto reference = [](const Tensor& w) { return soft_threshold(w, 0.5); };
+  const Tensor large = torch::randn({3, 70001});
+  const std::vector<Tensor> layouts = {
+      large,
+      large.t(),
+      torch::randn({400, 300}).slice(1, 0, 200),
+      torch::randn({2, 8, 60, 70}).contiguous(torch::MemoryFormat::ChannelsLast),
+      torch::randn({}),
+      torch::randn({0, 3}),
+  };
+  for (const Tensor& w : layouts) {
+    const Tensor expected = reference(w);
+    CAPTURE(w.sizes(), w.strides());
+    REQUIRE(torch::allclose(L1(0.1)(w), 0.1 * w.abs().sum(torch::kDouble).to(torch::kFloat)));
+    L1(1).prox_(w, 0.5);
+    REQUIRE(same_bits(w, expected));
+  }
+  const Tensor x = torch::randn({300001}).requires_grad_();
+  const int threads = at::get_num_threads();
+  std::vector<Tensor> values, results;
+  for (const int count : {1, 2, 8}) {
+    at::set_num_threads(count);
+    values.push_back(L1(0.3)(x).detach());
+    results.push_back(x.detach().clone());
+    ElasticNet(1, 1).prox_(results.back(), 0.1);
+  }
+  at::set_num_threads(threads);
+  for (std::size_t i = 1; i < values.size(); ++i) {
+    REQUIRE(same_bits(values[0], values[i]));
+    REQUIRE(same_bits(results[0], results[i]));
+  }
+}
+
+TEST_CASE("prox_: half types are computed in float32 and rounded once") {
+  for (const auto type : {torch::kHalf, torch::kBFloat16}) {
+    const Tensor w = torch::randn({1000}).to(type);
+    const Tensor expected = soft_threshold(w.to(torch::kFloat), 0.1).to(type) + 0.0;
+    REQUIRE(same_bits(soft_threshold(w, 0.1), expected));
+    L1(1).prox_(w, 0.1);
+    REQUIRE(same_bits(w, expected));
+    const Tensor tiny = torch::tensor({-1.0f, 1.0f}).to(type);
+    L2(1e38).prox_(tiny, 1e38);  // underflows
+    REQUIRE(torch::equal(tiny, torch::zeros({2}, type)));
+    REQUIRE(support::negative_zeros(tiny.to(torch::kFloat)) == 0);
+  }
+}
+
+TEST_CASE("In place: a backward through a graph that is older than the prox throws") {
+  const Tensor w = torch::ones({3}).requires_grad_();
+  const Tensor term = L1(1)(w) + (w * w).sum();
+  L1(1).prox_(w, 0.1);
+  REQUIRE_THROWS_AS(term.backward(), c10::Error);
+}
+
+TEST_CASE("soft_threshold: by a number and by a tensor, out of place and in place") {
+  const Tensor w = torch::tensor({-2.0, -0.5, 0.5, 2.0});
+  REQUIRE(torch::equal(soft_threshold(w, 1), torch::tensor({-1.0, 0.0, 0.0, 1.0})));
+  REQUIRE(torch::equal(soft_threshold(w, torch::tensor({0.0, 1.0, 0.25, 3.0})),
+                       torch::tensor({-2.0, 0.0, 0.25, 0.0})));
+  const Tensor v = w.clone().requires_grad_();
+  soft_threshold_(v, 1.0);
+  REQUIRE(torch::equal(v.detach(), torch::tensor({-1.0, 0.0, 0.0, 1.0})));
+  soft_threshold_(v, torch::full({4}, 0.5));
+  REQUIRE(torch::equal(v.detach(), torch::tensor({-0.5, 0.0, 0.0, 0.5})));
+  REQUIRE(support::negative_zeros(soft_threshold(torch::tensor({-0.0, -0.5}), 0.0)) == 0);
+  REQUIRE(contains(error_of([&] { soft_threshold(w, -1.0); }), "soft_threshold: t must be finite"));
+  REQUIRE(contains(error_of([&] { soft_threshold(torch::arange(3), 1.0); }), "w is Long"));
+  const Tensor x = torch::tensor({-2.0, 0.5}).requires_grad_();
+  REQUIRE(torch::equal(gradient(soft_threshold(x, 1.0).sum(), x), torch::tensor({1.0, 0.0})));
+}
+
+TEST_CASE("sparsity: counts exact zeros, rows, columns, filters and what is not finite") {
+  Net net;
+  {
+    torch::NoGradGuard no_grad;
+    net->fc1->weight.fill_(1);
+    net->fc1->weight[1].fill_(0);
+    net->fc1->weight.select(1, 2).fill_(-0.0);
+    net->fc1->weight[0][0] = 1e-30;
+    net->fc2->weight.fill_(kNaN);
+    net->fc2->bias.fill_(0);
+    net->fc1->bias.fill_(1);
+  }
+  const Sparsity counted = sparsity(net);
+  REQUIRE(counted.tensors.size() == 4);
+  REQUIRE(counted.tensors[0].path == "fc1.weight");
+  REQUIRE(counted.tensors[0].zeros == 6);
+  REQUIRE(counted.tensors[0].zero_rows == 1);
+  REQUIRE(counted.tensors[0].zero_columns == 1);
+  REQUIRE(counted.tensors[2].nonfinite == 8);
+  REQUIRE(counted.zeros == 8);
+  REQUIRE(counted.entries == 26);
+  REQUIRE(counted.fraction() == 8.0 / 26);
+  std::ostringstream printed;
+  printed << counted;
+  REQUIRE(contains(printed.str(), "fc1.weight      6       12   50.00     1        1        0"));
+  REQUIRE(contains(printed.str(), "total           8       26   30.77"));
+
+  const Tensor filters = torch::ones({3, 2, 2, 2});
+  filters[2].fill_(0);
+  REQUIRE(sparsity(filters).tensors[0].zero_filters == 1);
+  REQUIRE(sparsity(torch::ones({0, 3})).fraction() == 0);
+  REQUIRE(contains(error_of([] { sparsity(Tensor()); }), "sparsity: \"tensor 0\" is undefined"));
+}

@@ -1,0 +1,208 @@
+// step_size(): what the contract's table says, and what the optimizers of this LibTorch do.
+#include <torchreg/torchreg.hpp>
+
+#include <cmath>
+
+#include "support.hpp"
+
+using namespace torchreg;
+using support::contains;
+using support::error_of;
+using support::optimizer_cases;
+using support::Tensor;
+namespace optim = torch::optim;
+
+namespace {
+
+/// One step of each optimizer with this gradient.
+void step_with(optim::Optimizer& optimizer, const Tensor& w, const Tensor& gradient) {
+  w.mutable_grad() = gradient.clone();
+  optimizer.step();
+}
+
+template <class Options>
+Options& options_of(optim::Optimizer& optimizer) {
+  return static_cast<Options&>(optimizer.param_groups()[0].options());
+}
+
+Tensor row(std::vector<double> numbers) { return torch::tensor(numbers, torch::kDouble); }
+
+class MyOptimizer : public optim::SGD {
+ public:
+  using SGD::SGD;
+};
+
+/// Moves each entry by a step of its own.
+class Diagonal : public optim::Optimizer {
+ public:
+  Diagonal(std::vector<Tensor> parameters, Tensor steps)
+      : Optimizer(std::move(parameters), std::make_unique<optim::SGDOptions>(1)),
+        steps_(std::move(steps)) {}
+  Tensor step(LossClosure = nullptr) override {
+    torch::NoGradGuard no_grad;
+    for (const Tensor& p : param_groups_[0].params()) {
+      if (p.grad().defined()) p.sub_(steps_ * p.grad());
+    }
+    return {};
+  }
+  Tensor steps_;
+};
+
+Tensor step_size(const Diagonal& optimizer, const Tensor&) { return optimizer.steps_; }
+
+}  // namespace
+
+TEST_CASE("step_size: is lr for SGD, and its limit with momentum") {
+  const Tensor w = torch::zeros({2}).requires_grad_();
+  const auto of = [&](optim::SGDOptions options) {
+    const optim::SGD sgd({w}, options);
+    const Tensor s = torchreg::step_size(sgd, w);
+    REQUIRE(s.dim() == 0);
+    REQUIRE(s.scalar_type() == torch::kDouble);
+    return s.item<double>();
+  };
+  REQUIRE(of(optim::SGDOptions(0.1)) == 0.1);
+  REQUIRE(of(optim::SGDOptions(0.1).momentum(0.75)) == 0.4);
+  REQUIRE(of(optim::SGDOptions(0.1).momentum(0.75).dampening(0.5)) == 0.2);
+  REQUIRE(of(optim::SGDOptions(0.1).momentum(0.75).nesterov(true)) == 0.4);
+}
+
+TEST_CASE("step_size: the second moments of Adagrad, RMSprop, Adam and AdamW") {
+  const Tensor w = torch::zeros({2}, torch::kDouble).requires_grad_();
+  const Tensor g = row({0.3, -2});
+  {
+    optim::Adagrad adagrad({w}, optim::AdagradOptions(0.1).lr_decay(0.5).eps(0.01));
+    step_with(adagrad, w, g);
+    step_with(adagrad, w, 2 * g);
+    const Tensor expected = 0.1 / 1.5 / ((5 * g * g).sqrt() + 0.01);
+    REQUIRE(torch::allclose(torchreg::step_size(adagrad, w), expected, 1e-14, 0));
+  }
+  for (const bool centered : {false, true}) {
+    optim::RMSprop rmsprop(
+        {w}, optim::RMSpropOptions(0.1).alpha(0.5).eps(0.01).momentum(0.9).centered(centered));
+    step_with(rmsprop, w, g);
+    step_with(rmsprop, w, 2 * g);
+    const Tensor mean = (0.25 + 1) * g, q = (0.25 + 2) * g * g - (centered ? mean * mean : 0 * g);
+    const Tensor expected = 1.9 * 0.1 / (q.sqrt() + 0.01);
+    REQUIRE(torch::allclose(torchreg::step_size(rmsprop, w), expected, 1e-13, 0));
+  }
+  for (const bool amsgrad : {false, true}) {
+    optim::Adam adam({w}, optim::AdamOptions(0.1).betas({0.9, 0.5}).eps(0.01).amsgrad(amsgrad));
+    step_with(adam, w, 2 * g);
+    step_with(adam, w, 0 * g);
+    const Tensor v = (amsgrad ? 2 : 1) * g * g;
+    const Tensor expected = 0.1 / ((v / 0.75).sqrt() + 0.01);
+    REQUIRE(torch::allclose(torchreg::step_size(adam, w), expected, 1e-14, 0));
+    optim::AdamW adamw({w}, optim::AdamWOptions(0.1).betas({0.9, 0.5}).eps(0.01).amsgrad(amsgrad));
+    step_with(adamw, w, 2 * g);
+    step_with(adamw, w, 0 * g);
+    REQUIRE(torch::allclose(torchreg::step_size(adamw, w), expected, 1e-14, 0));
+  }
+}
+
+TEST_CASE("step_size: an entry without any gradient gets the plain learning rate, not lr/eps") {
+  for (const auto& [name, make, settles] : optimizer_cases()) {
+    if (contains(name, "SGD")) continue;
+    CAPTURE(name);
+    const Tensor w = torch::ones({2}, torch::kDouble).requires_grad_();
+    const auto optimizer = make({w}, 0.1);
+    step_with(*optimizer, w, row({0, 1}));
+    REQUIRE(torchreg::step_size(*optimizer, w)[0].item<double>() == 0.1);
+    ProximalStep(*optimizer, w, L1(1)).step();
+    REQUIRE(w[0].item<double>() == 0.9);
+  }
+}
+
+TEST_CASE("step_size: half types get float32 steps, of the parameter's shape") {
+  const Tensor w = torch::zeros({2, 3}, torch::kBFloat16).requires_grad_();
+  optim::Adam adam({w});
+  step_with(adam, w, torch::ones_like(w));
+  REQUIRE(torchreg::step_size(adam, w).scalar_type() == torch::kFloat);
+  REQUIRE(torchreg::step_size(adam, w).sizes() == w.sizes());
+}
+
+TEST_CASE("step_size: a step of ProximalStep is as far as the optimizer goes with that gradient") {
+  for (const auto& [name, make, settles] : optimizer_cases()) {
+    CAPTURE(name);
+    const Tensor w = row({100, -100, 100}).requires_grad_();
+    const Tensor g = row({0.5, -1, 2});
+    const auto optimizer = make({w}, 0.01);
+    if (contains(name, "RMSprop")) {  // so that the second moment is that of the constant gradient
+      options_of<optim::RMSpropOptions>(*optimizer).alpha(0).eps(0.1);
+    }
+    const double lambda = 0.25;
+    ProximalStep prox(*optimizer, w, L1(lambda));
+    for (int step = 1; step <= 30; ++step) {
+      const Tensor start = w.detach().clone();
+      step_with(*optimizer, w, g);
+      const Tensor moved = w.detach().clone();
+      prox.step();
+      CAPTURE(step, moved - start, w - moved);
+      REQUIRE(torch::allclose((start - moved) / g, (moved - w).abs() / lambda, 1e-9, 1e-12));
+    }
+  }
+}
+
+TEST_CASE("step_size: predicts the optimizer's next change from its state, for any gradients") {
+  torch::manual_seed(4);
+  for (const auto& [name, make, settles] : optimizer_cases()) {
+    CAPTURE(name);
+    const Tensor w = torch::randn({5}, torch::kDouble).requires_grad_();
+    const auto optimizer = make({w}, 0.01);
+    for (int t = 1; t <= 5; ++t) {
+      const Tensor start = w.detach().clone(), g = torch::randn({5}, torch::kDouble);
+      step_with(*optimizer, w, g);
+      const Tensor change = w.detach() - start;
+      const Tensor s = torchreg::step_size(*optimizer, w);
+      const auto& state = *torchreg::detail::find_state(*optimizer, torchreg::detail::state_key(w));
+      if (const auto* adam = dynamic_cast<const optim::AdamParamState*>(&state)) {
+        REQUIRE(torch::allclose(change, -s * adam->exp_avg() / (1 - std::pow(0.9, t)), 1e-9));
+      } else if (const auto* adamw = dynamic_cast<const optim::AdamWParamState*>(&state)) {
+        REQUIRE(torch::allclose(change, -s * adamw->exp_avg() / (1 - std::pow(0.9, t)), 1e-9));
+      } else if (!contains(name, "momentum") && !contains(name, "SGD")) {
+        REQUIRE(torch::allclose(change, -s * g, 1e-9));
+      } else if (contains(name, "RMSprop")) {
+        const auto& buffer = static_cast<const optim::RMSpropParamState&>(state).momentum_buffer();
+        REQUIRE(torch::allclose(change, -0.01 * buffer, 1e-9));
+      } else if (!contains(name, "Nesterov") && name != "SGD") {
+        const auto& buffer = static_cast<const optim::SGDParamState&>(state).momentum_buffer();
+        REQUIRE(torch::allclose(change, -0.01 * buffer, 1e-9));
+      }
+      if (name == "SGD") break;
+    }
+  }
+}
+
+TEST_CASE("step_size: errors") {
+  const Tensor w = torch::zeros({2}).requires_grad_(), other = torch::zeros({2}).requires_grad_();
+  optim::Adam adam({w});
+  REQUIRE(contains(error_of([&] { torchreg::step_size(adam, w); }), "has no optimizer state yet"));
+  REQUIRE(
+      contains(error_of([&] { torchreg::step_size(adam, other); }), "is in no parameter group"));
+  optim::LBFGS lbfgs({w});
+  REQUIRE(error_of([&] { ProximalStep(lbfgs, w, L1(1)); }) ==
+          "ProximalStep: LBFGS has no per-entry step size; use a first-order optimizer, or the "
+          "penalty as a term of the loss");
+  MyOptimizer mine({w}, optim::SGDOptions(0.1));
+  REQUIRE(error_of([&] { ProximalStep(mine, w, L1(1)); }) ==
+          "ProximalStep: optimizer MyOptimizer is unknown; overload step_size(const MyOptimizer&, "
+          "const torch::Tensor&), or use prox_(parameters, step)");
+}
+
+TEST_CASE(
+    "step_size: an overload for a class of the user's is found by argument-dependent lookup") {
+  const Tensor w = row({1, 1, 1}).requires_grad_();
+  Diagonal diagonal({w}, row({0.1, 0.2, 0}));
+  ProximalStep prox(diagonal, w, L1(1));
+  step_with(diagonal, w, row({0, 0, 0}));
+  prox.step();
+  REQUIRE(torch::allclose(w.detach(), row({0.9, 0.8, 1})));
+  diagonal.steps_ = torch::tensor(0.5, torch::kDouble);
+  prox.step();
+  REQUIRE(torch::allclose(w.detach(), row({0.4, 0.3, 0.5})));
+  w.mutable_grad() = Tensor();
+  REQUIRE(contains(error_of([&] { prox.step(); }), "no parameter has a gradient"));
+  w.mutable_grad() = torch::zeros({3}, torch::kDouble);
+  diagonal.steps_ = row({0.1, -0.1, 0});
+  REQUIRE(contains(error_of([&] { prox.step(); }), "ProximalStep: step must be finite and >= 0"));
+}

@@ -1,0 +1,112 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "catch.hpp"
+
+namespace support {
+
+using torch::Tensor;
+
+/// The first line and more of what `act` throws as a c10::Error, "" if it throws nothing.
+inline std::string error_of(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const c10::Error& error) {
+    return error.what_without_backtrace();
+  }
+  return "";
+}
+
+inline bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// Equal to the bit, NaN and the sign of zero included.
+inline bool same_bits(const Tensor& a, const Tensor& b) {
+  const auto bits = [](const Tensor& t) {
+    const auto x = t.detach().contiguous();
+    return x.view(x.element_size() == 8   ? torch::kLong
+                  : x.element_size() == 4 ? torch::kInt
+                                          : torch::kShort);
+  };
+  return a.sizes() == b.sizes() && a.scalar_type() == b.scalar_type() &&
+         torch::equal(bits(a), bits(b));
+}
+
+inline int64_t negative_zeros(const Tensor& t) {
+  return ((t == 0) & t.signbit()).sum().item<int64_t>();
+}
+
+/// Two linear layers: fc1 4x3 and fc2 2x4, with biases.
+struct NetImpl : torch::nn::Module {
+  NetImpl() {
+    fc1 = register_module("fc1", torch::nn::Linear(3, 4));
+    fc2 = register_module("fc2", torch::nn::Linear(4, 2));
+  }
+  Tensor forward(const Tensor& x) { return fc2(torch::tanh(fc1(x))); }
+  torch::nn::Linear fc1{nullptr}, fc2{nullptr};
+};
+TORCH_MODULE(Net);
+
+using MakeOptimizer =
+    std::function<std::unique_ptr<torch::optim::Optimizer>(std::vector<Tensor>, double lr)>;
+
+/// A LibTorch optimizer in one of its settings.
+struct OptimizerCase {
+  std::string name;
+  MakeOptimizer make;
+  bool settles = true;  ///< whether it converges in full batch
+};
+
+template <class Optimizer, class Options, class Set>
+OptimizerCase optimizer_case(const std::string& name, Set set) {
+  return {name, [set](std::vector<Tensor> parameters, double lr) {
+            Options options(lr);
+            set(options);
+            return std::make_unique<Optimizer>(std::move(parameters), options);
+          }};
+}
+
+/// Every first-order optimizer of LibTorch in every setting that changes its step.
+inline std::vector<OptimizerCase> optimizer_cases() {
+  using namespace torch::optim;
+  auto centered_momentum = optimizer_case<RMSprop, RMSpropOptions>(
+      "RMSprop centered momentum", [](auto& o) { o.centered(true).momentum(0.9); });
+  centered_momentum.settles = false;
+  return {
+      optimizer_case<SGD, SGDOptions>("SGD", [](auto&) {}),
+      optimizer_case<SGD, SGDOptions>("SGD momentum", [](auto& o) { o.momentum(0.9); }),
+      optimizer_case<SGD, SGDOptions>("SGD dampening",
+                                      [](auto& o) { o.momentum(0.9).dampening(0.5); }),
+      optimizer_case<SGD, SGDOptions>("SGD Nesterov",
+                                      [](auto& o) { o.momentum(0.9).nesterov(true); }),
+      optimizer_case<Adagrad, AdagradOptions>("Adagrad", [](auto&) {}),
+      optimizer_case<Adagrad, AdagradOptions>("Adagrad lr_decay",
+                                              [](auto& o) { o.lr_decay(1e-4); }),
+      optimizer_case<RMSprop, RMSpropOptions>("RMSprop", [](auto&) {}),
+      optimizer_case<RMSprop, RMSpropOptions>("RMSprop centered",
+                                              [](auto& o) { o.centered(true); }),
+      optimizer_case<RMSprop, RMSpropOptions>("RMSprop momentum", [](auto& o) { o.momentum(0.9); }),
+      centered_momentum,
+      optimizer_case<Adam, AdamOptions>("Adam", [](auto&) {}),
+      optimizer_case<Adam, AdamOptions>("Adam amsgrad", [](auto& o) { o.amsgrad(true); }),
+      optimizer_case<AdamW, AdamWOptions>("AdamW", [](auto& o) { o.weight_decay(0); }),
+      optimizer_case<AdamW, AdamWOptions>("AdamW amsgrad",
+                                          [](auto& o) { o.weight_decay(0).amsgrad(true); }),
+  };
+}
+
+inline void set_lr(torch::optim::Optimizer& optimizer, double lr) {
+  for (auto& group : optimizer.param_groups()) group.options().set_lr(lr);
+}
+
+inline Tensor double_parameter(at::IntArrayRef sizes) {
+  return torch::randn(sizes, torch::kDouble).requires_grad_();
+}
+
+}  // namespace support
