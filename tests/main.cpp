@@ -1,3 +1,5 @@
+#include <ATen/Parallel.h>
+
 #if __has_include(<catch2/catch_session.hpp>)
 #include <catch2/catch_session.hpp>
 #else
@@ -5,4 +7,7 @@
 #include <catch2/catch.hpp>
 #endif
 
-int main(int argc, char** argv) { return Catch::Session().run(argc, argv); }
+int main(int argc, char** argv) {
+  at::set_num_threads(1);  // ctest runs several of these at once, and most tensors are tiny
+  return Catch::Session().run(argc, argv);
+}

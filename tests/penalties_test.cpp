@@ -161,9 +161,11 @@ TEST_CASE("Penalty: errors say who, what was required and what came") {
   REQUIRE(error_of([] {
             L1(1)(torch::ones({2}, torch::kLong));
           }) == "L1: \"tensor 0\" is Long; a floating-point tensor is required");
-  REQUIRE(
-      contains(error_of([] { L1(1)
-                             (std::vector<Tensor>{}); }), "L1: the list of tensors is empty"));
+  REQUIRE(contains(error_of([] {
+                     L1(1)
+                     (std::vector<Tensor>{});
+                   }),
+                   "L1: the list of tensors is empty"));
   REQUIRE(contains(error_of([] { L1(1).prox_(torch::ones({2}), -1); }),
                    "L1: step must be finite and >= 0, got -1"));
   REQUIRE(contains(error_of([] {

@@ -226,8 +226,10 @@ TEST_CASE(
   REQUIRE(error_of([&] {
             L1(1, named("ids"))(module);
           }) == "L1: \"ids\" is Long; a floating-point tensor is required");
-  REQUIRE(contains(error_of([&] { L2(1, named("phase"))
-                                  (module); }),
+  REQUIRE(contains(error_of([&] {
+                     L2(1, named("phase"))
+                     (module);
+                   }),
                    "L2: \"phase\" is ComplexFloat; a floating-point tensor is required"));
 }
 

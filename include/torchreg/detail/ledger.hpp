@@ -9,6 +9,7 @@
 
 #include <torchreg/detail/checks.hpp>
 #include <torchreg/detail/entry.hpp>
+#include <torchreg/detail/prox.hpp>
 #include <torchreg/detail/table.hpp>
 
 namespace torchreg::detail {
@@ -38,11 +39,35 @@ class Ledger {
   std::vector<Entry>& entries() { return entries_; }
   const std::vector<Entry>& entries() const { return entries_; }
 
+  Parameters parameters() const {
+    std::vector<Parameter> parameters;
+    for (const Entry& entry : entries_) parameters.push_back(entry.parameter);
+    return Parameters(parameters);
+  }
+
   /// Takes momentum buffers that exist already for those of a long run.
   void start_at_limit() {
     for (Entry& entry : entries_) {
       const Reading reading = read_state(entry);
       entry.kappa = reading.momentum && reading.counter ? momentum_limit(*reading.momentum) : 0;
+    }
+  }
+
+  /// Forgets everything but which moves were noted.
+  void forget() {
+    for (Entry& entry : entries_) {
+      entry.memory = torch::Tensor();
+      entry.steps = entry.pending = 0;
+      entry.pending_rate = 0;
+    }
+    start_at_limit();
+  }
+
+  /// Allocates the memory of those entries whose penalty makes zeros, and frees that of others.
+  void prepare_memory(const std::vector<ProxTraits>& traits, int64_t n) {
+    for (Entry& entry : entries_) {
+      const bool remembers = n > 0 && traits[entry.penalty].makes_zeros;
+      entry.memory = prepared_memory(entry.memory, entry.parameter.tensor, remembers);
     }
   }
 

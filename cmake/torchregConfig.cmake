@@ -1,0 +1,5 @@
+include(CMakeFindDependencyMacro)
+if(NOT TARGET torch)
+  find_dependency(Torch 1.13)
+endif()
+include(${CMAKE_CURRENT_LIST_DIR}/torchregTargets.cmake)

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include <torchreg/detail/entry.hpp>
+#include <torchreg/detail/formula.hpp>
+#include <torchreg/detail/prox.hpp>
+
+namespace torchreg::detail {
+
+using Traits = std::vector<ProxTraits>;  ///< of each penalty
+
+/// The penalties of one ProximalStep, of different types, by their index.
+template <class... Penalties>
+struct PenaltyList {
+  std::tuple<Penalties...> tuple;
+
+  void check() const {
+    std::apply([](const auto&... each) { (check_strengths(each.formula()), ...); }, tuple);
+  }
+
+  Traits traits() const {
+    return std::apply([](const auto&... each) { return Traits{prox_traits(each.formula())...}; },
+                      tuple);
+  }
+
+  std::vector<std::string> describe() const {
+    using Texts = std::vector<std::string>;
+    return std::apply(
+        [](const auto&... each) { return Texts{describe_formula(each.formula())...}; }, tuple);
+  }
+
+  template <class Act>
+  void with_formula(std::size_t wanted, const Act& act) const {
+    std::size_t index = 0;
+    const auto visit = [&](const auto& penalty) {
+      if (index++ == wanted) act(penalty.formula());
+    };
+    std::apply([&](const auto&... each) { (visit(each), ...); }, tuple);
+  }
+};
+
+/// The prox for each entry that has pending moves, with memory n.
+template <class... Penalties>
+void act(std::vector<Entry>& entries, const std::vector<Reading>& readings,
+         const PenaltyList<Penalties...>& penalties, const Traits& traits, int64_t n) {
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    Entry& entry = entries[i];
+    if (entry.pending == 0 || !entry.parameter.tensor.requires_grad()) continue;
+    const int64_t steps = entry.steps + entry.pending;
+    const Memory memory{entry.memory, newest_weight(entry.pending, steps, n)};
+    const Step step = entry.pending_step(readings[i]);
+    penalties.with_formula(entry.penalty, [&](const auto& formula) {
+      prox_(formula, traits[entry.penalty], entry.parameter.tensor, step, memory);
+    });
+    entry.steps = steps;
+    entry.pending = 0;
+    entry.pending_rate = 0;
+  }
+}
+
+}  // namespace torchreg::detail

@@ -1,0 +1,15 @@
+file(STRINGS ${source} expected LIMIT_COUNT 1)
+if(NOT expected MATCHES "^// expect: (.+)$")
+  message(FATAL_ERROR "${source}: the first line must be // expect: …")
+endif()
+set(expected ${CMAKE_MATCH_1})
+
+execute_process(COMMAND ${CMAKE_COMMAND} --build ${build} --target ${target} --config ${config}
+                RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+string(FIND "${output}" "${expected}" found)
+if(result EQUAL 0)
+  message(FATAL_ERROR "${source} compiles")
+elseif(found EQUAL -1)
+  message("${output}")
+  message(FATAL_ERROR "${source}: the compiler does not say: ${expected}")
+endif()
