@@ -9,14 +9,12 @@ namespace torchreg {
 /// and state at this moment: the step of a proximal map that follows optimizer.step(), in units of
 /// parameter per gradient. What ProximalStep uses, for reading.
 ///
-/// | optimizer            | step                                                                |
-/// |----------------------|---------------------------------------------------------------------|
-/// | SGD                  | lr                                                                  |
-/// | SGD, momentum mu     | lr k, in the limit k = (1 - dampening)/(1 - mu); Nesterov: lr (1 + mu
-/// k) | | Adagrad              | clr/(sqrt(sum) + eps), clr = lr/(1 + (t-1) lr_decay) | | RMSprop
-/// | lr/(sqrt(q) + eps), q = square_avg; centered: q - grad_avg^2, at least 0; momentum: times (1 -
-/// mu^t)/(1 - mu) | | Adam, AdamW          | lr/(sqrt(v/(1 - beta2^t)) + eps); amsgrad: v is the
-/// running maximum  |
+/// - SGD: lr; with momentum mu: lr k, in the limit k = (1 - dampening)/(1 - mu);
+///   Nesterov: lr (1 + mu k).
+/// - Adagrad: clr/(sqrt(sum) + eps), clr = lr/(1 + (t - 1) lr_decay).
+/// - RMSprop: lr/(sqrt(q) + eps), q = square_avg; centered: q - grad_avg^2, at least 0; with
+///   momentum: times (1 - mu^t)/(1 - mu).
+/// - Adam, AdamW: lr/(sqrt(v/(1 - beta2^t)) + eps); amsgrad: v is the running maximum.
 ///
 /// Where the stored second moment is exactly 0, the step is lr (Adagrad: clr). AdamW's decoupled
 /// decay is no part of it. Returns a 0-dim double, or a tensor of the parameter's shape (float32

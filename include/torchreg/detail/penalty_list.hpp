@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 #include <tuple>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <torchreg/detail/entry.hpp>
@@ -14,9 +16,18 @@ namespace torchreg::detail {
 
 using Traits = std::vector<ProxTraits>;  ///< of each penalty
 
+/// True, or the error of require_prox().
+template <class Penalty>
+constexpr bool has_prox = [] {
+  require_prox<std::decay_t<decltype(std::declval<Penalty>().formula())>>();
+  return true;
+}();
+
 /// The penalties of one ProximalStep, of different types, by their index.
 template <class... Penalties>
 struct PenaltyList {
+  static_assert((has_prox<Penalties> && ...));
+
   std::tuple<Penalties...> tuple;
 
   void check() const {

@@ -59,9 +59,9 @@ inline std::size_t edit_distance(const std::string& a, const std::string& b) {
 }
 
 /// "; did you mean "a"? (or "b", "c")": the three names nearest to `name`, ties in their order.
-inline std::string did_you_mean(const std::string& name, std::vector<std::string> names) {
+inline std::string did_you_mean(const std::string& name, const std::vector<std::string>& names) {
   std::vector<std::pair<std::size_t, std::string>> ranked;
-  for (std::string& candidate : names) {
+  for (const std::string& candidate : names) {
     const std::pair<std::size_t, std::string> entry(edit_distance(name, candidate), candidate);
     if (std::find(ranked.begin(), ranked.end(), entry) == ranked.end()) ranked.push_back(entry);
   }

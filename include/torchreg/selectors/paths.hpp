@@ -43,7 +43,7 @@ inline bool glob_matches(const char* pattern, const char* text) {
 /// A rule on the path that names something: `matches(name, path)` must hold somewhere for each of
 /// `names`; `meant(path)` lists what a mistyped name may have meant there.
 template <class Matches, class Meant>
-Selector naming(const std::string& verb, std::vector<std::string> names, Matches matches,
+Selector naming(const std::string& verb, const std::vector<std::string>& names, Matches matches,
                 Meant meant) {
   Rule rule;
   rule.text = verb + "(" + literals(names) + ")";

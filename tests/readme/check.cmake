@@ -1,0 +1,5 @@
+execute_process(COMMAND ${program} OUTPUT_VARIABLE printed COMMAND_ERROR_IS_FATAL ANY)
+file(READ ${expected} wanted)
+if(NOT printed STREQUAL wanted)
+  message(FATAL_ERROR "the README says\n${wanted}\nand its program prints\n${printed}")
+endif()
