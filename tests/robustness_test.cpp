@@ -1,0 +1,294 @@
+// What real programs do to a library: odd tensors, changes in mid-run, threads, skipped steps.
+#include <torchreg/torchreg.hpp>
+
+#include <limits>
+#include <sstream>
+#include <thread>
+
+#include "support.hpp"
+
+using namespace torchreg;
+using support::contains;
+using support::error_of;
+using support::Net;
+using support::optimizer_cases;
+using support::same_bits;
+using support::Tensor;
+namespace optim = torch::optim;
+
+namespace {
+
+void step_with(optim::Optimizer& optimizer, const Tensor& w, const Tensor& gradient) {
+  w.mutable_grad() = gradient.clone();
+  optimizer.step();
+}
+
+Tensor row(std::vector<double> numbers) { return torch::tensor(numbers, torch::kDouble); }
+
+/// Trains a net of its own from a seed of its own, without the global generator.
+std::vector<Tensor> train_alone(uint64_t seed) {
+  auto generator = at::detail::createCPUGenerator(seed);
+  Net net;
+  {
+    torch::NoGradGuard no_grad;
+    for (Tensor& p : net->parameters()) p.copy_(torch::randn(p.sizes(), generator));
+  }
+  optim::Adam adam(net->parameters(), optim::AdamOptions(1e-2));
+  ProximalStep prox(adam, net, L1(0.05));
+  const L2 l2(1e-3);
+  for (int t = 0; t < 200; ++t) {
+    const Tensor x = torch::randn({8, 3}, generator);
+    adam.zero_grad();
+    ((net->forward(x) - x.narrow(1, 0, 2)).square().mean() + l2(net)).backward();
+    adam.step();
+    prox.step();
+  }
+  std::vector<Tensor> weights;
+  for (const Tensor& p : net->parameters()) weights.push_back(p.detach());
+  return weights;
+}
+
+}  // namespace
+
+TEST_CASE("Odd tensors: every optimizer steps empty, 0-dim, transposed and sliced parameters") {
+  for (const auto& [name, make, settles] : optimizer_cases()) {
+    CAPTURE(name);
+    torch::manual_seed(30);
+    const Tensor base = torch::randn({6, 8}, torch::kDouble);
+    const std::vector<Tensor> odd = {
+        torch::randn({0, 3}, torch::kDouble).requires_grad_(),
+        torch::randn({}, torch::kDouble).requires_grad_(),
+        torch::randn({5, 3}, torch::kDouble).t().requires_grad_(),
+        base.slice(1, 1, 7, 2).detach().requires_grad_(),
+    };
+    std::vector<Tensor> plain;
+    for (const Tensor& w : odd) plain.push_back(w.detach().contiguous().clone().requires_grad_());
+    const auto optimizer = make(odd, 0.05), twin = make(plain, 0.05);
+    ProximalStep prox(*optimizer, odd, L1(0.5)), same(*twin, plain, L1(0.5));
+    for (int t = 0; t < 30; ++t) {
+      for (std::size_t i = 0; i < odd.size(); ++i) {
+        const Tensor g = torch::randn(odd[i].sizes(), torch::kDouble);
+        odd[i].mutable_grad() = g;
+        plain[i].mutable_grad() = g.clone();
+      }
+      optimizer->step();
+      twin->step();
+      prox.step();
+      same.step();
+    }
+    for (std::size_t i = 0; i < odd.size(); ++i) {
+      REQUIRE(same_bits(odd[i].detach(), plain[i].detach()));
+    }
+  }
+}
+
+TEST_CASE("Odd tensors: a large sliced or transposed parameter is stepped in pieces") {
+  torch::manual_seed(31);
+  const Tensor base = torch::randn({500, 700});
+  for (const Tensor& w : {base.slice(1, 0, 600), base.t()}) {
+    const Tensor leaf = w.detach().requires_grad_();
+    const Tensor flat = leaf.detach().contiguous().clone().requires_grad_();
+    optim::Adam adam({leaf, flat});
+    ProximalStep prox(adam, {leaf, flat}, L1(100));
+    for (int t = 0; t < 3; ++t) {
+      const Tensor g = torch::randn(leaf.sizes());
+      leaf.mutable_grad() = g;
+      step_with(adam, flat, g);
+      prox.step();
+    }
+    REQUIRE(same_bits(leaf.detach().contiguous(), flat.detach()));
+    REQUIRE(sparsity(leaf).zeros > 0);
+  }
+}
+
+TEST_CASE("Odd tensors: an expanded parameter is refused, and its term counts every entry") {
+  const Tensor w = torch::ones({1}).requires_grad_();
+  const Tensor wide = w.expand({4});
+  const Tensor term = L1(2)(wide);
+  REQUIRE(term.item<double>() == 8);
+  term.backward();
+  REQUIRE(w.grad().item<double>() == 8);
+  const Tensor leaf = torch::ones({1}).expand({4}).detach().requires_grad_();
+  optim::SGD sgd({leaf}, optim::SGDOptions(0.1));
+  REQUIRE(contains(error_of([&] { ProximalStep(sgd, leaf, L1(1)); }),
+                   "ProximalStep: \"tensor 0\" is expanded"));
+}
+
+TEST_CASE("Tied parameters: are stepped and penalized once, and excluded by any of their paths") {
+  struct TiedImpl : torch::nn::Module {
+    TiedImpl() {
+      a = register_module("a", torch::nn::Linear(3, 3));
+      b = register_module("b", torch::nn::Linear(3, 3));
+      b->weight = b->register_parameter("tied", a->weight);
+    }
+    torch::nn::Linear a{nullptr}, b{nullptr};
+  };
+  TiedImpl tied;
+  const Tensor own = tied.b->named_parameters(false)["weight"];
+  const double expected = (tied.a->weight.abs().sum() + own.abs().sum()).item<double>();
+  REQUIRE(L1(1)(tied).item<double>() == Approx(expected));
+  REQUIRE(select(tied, weights() && !named("b.tied")).paths() ==
+          std::vector<std::string>{"b.weight"});
+  optim::SGD sgd(tied.parameters(), optim::SGDOptions(0.5));
+  ProximalStep prox(sgd, tied, L1(1, named("a.weight")));
+  const Tensor before = tied.a->weight.detach().clone();
+  tied.a->weight.mutable_grad() = torch::zeros({3, 3});
+  prox.step();
+  REQUIRE(same_bits(tied.a->weight.detach(), soft_threshold(before, 0.5)));
+}
+
+TEST_CASE("Mid-run: groups that are added later, and a parameter that moves in the groups") {
+  const Tensor a = row({1, 1}).requires_grad_(), b = row({1}).requires_grad_();
+  optim::SGD sgd({a}, optim::SGDOptions(0.1).momentum(0.5));
+  ProximalStep prox(sgd, a, L1(0.1));
+  step_with(sgd, a, row({0, 0}));
+  prox.step();
+  sgd.add_param_group(optim::OptimizerParamGroup({b}));
+  auto& first = sgd.param_groups()[0].params();
+  first.insert(first.begin(), torch::zeros({1}).requires_grad_());
+  step_with(sgd, a, row({0, 0}));
+  prox.step();
+  REQUIRE(a[0].item<double>() == Approx(1 - 0.1 * 0.1 - 0.1 * 0.15));
+  ProximalStep late(sgd, b, L1(0.1));
+  step_with(sgd, b, row({0}));
+  late.step();
+  REQUIRE(b.item<double>() == Approx(0.99));
+  sgd.param_groups().pop_back();
+  REQUIRE(contains(error_of([&] { late.step(); }), "\"tensor 0\" is in no parameter group"));
+}
+
+TEST_CASE("Mid-run: a module that changes its dtype takes its memory along") {
+  int followed = 0;
+  for (const auto& [name, make, settles] : optimizer_cases()) {
+    CAPTURE(name);
+    torch::manual_seed(32);
+    Net net;
+    const auto optimizer = make(net->parameters(), 0.05);
+    ProximalStep prox(*optimizer, net, L1(0.2));
+    const auto train = [&](torch::ScalarType type) {
+      const Tensor x = torch::randn({8, 3}).to(type);
+      optimizer->zero_grad();
+      net->forward(x).square().mean().backward();
+      optimizer->step();
+    };
+    for (int t = 0; t < 40; ++t) {
+      train(torch::kFloat);
+      prox.step();
+    }
+    const int64_t zeros = sparsity(net).zeros;
+    REQUIRE(zeros > 0);
+    for (Tensor& p : net->parameters()) p.mutable_grad() = Tensor();
+    net->to(torch::kDouble);
+    try {
+      train(torch::kDouble);
+    } catch (const c10::Error&) {
+      continue;  // this LibTorch's optimizer cannot itself
+    }
+    prox.step();
+    REQUIRE(sparsity(net).zeros >= zeros);
+    REQUIRE(net->fc1->weight.scalar_type() == torch::kDouble);
+    ++followed;
+  }
+  REQUIRE(followed > 0);
+}
+
+TEST_CASE("Mid-run: a skipped optimizer step, as mixed precision does, skips the prox too") {
+  for (const auto& [name, make, settles] : optimizer_cases()) {
+    if (name == "SGD") continue;  // leaves no trace: the caller skips prox.step() too
+    CAPTURE(name);
+    const Tensor w = row({1, -1}).requires_grad_(), twin = row({1, -1}).requires_grad_();
+    const auto optimizer = make({w}, 0.01), steady = make({twin}, 0.01);
+    ProximalStep prox(*optimizer, w, L1(0.1)), same(*steady, twin, L1(0.1));
+    for (int t = 0; t < 12; ++t) {
+      w.mutable_grad() = row({0.5, 0.2});
+      twin.mutable_grad() = row({0.5, 0.2});
+      if (t % 3 != 1) {
+        optimizer->step();
+        steady->step();
+        same.step();
+      }
+      prox.step();
+    }
+    REQUIRE(same_bits(w.detach(), twin.detach()));
+  }
+}
+
+TEST_CASE("Mid-run: changing parameters by hand is followed by reset()") {
+  const Tensor w = row({0.01, 1}).requires_grad_();
+  optim::SGD sgd({w}, optim::SGDOptions(0.1));
+  ProximalStep prox(sgd, w, L1(1));
+  for (int t = 0; t < 100; ++t) {
+    step_with(sgd, w, row({0, 0}));
+    prox.step();
+  }
+  REQUIRE(w[0].item<double>() == 0);
+  {
+    torch::NoGradGuard no_grad;
+    w.fill_(5);
+  }
+  prox.reset();
+  step_with(sgd, w, row({0, 0}));
+  prox.step();
+  REQUIRE(torch::allclose(w.detach(), row({4.9, 4.9})));
+}
+
+TEST_CASE("Mid-run: lambda that falls lets zeros leave within the memory's span, never by a jump") {
+  const Tensor w = row({0}).requires_grad_();
+  optim::SGD sgd({w}, optim::SGDOptions(0.1));
+  ProximalStep prox(sgd, w, L1(1));
+  prox.options().memory(16);
+  const auto step = [&] {
+    step_with(sgd, w, row({-0.5}));
+    prox.step();
+    return w.item<double>();
+  };
+  for (int t = 0; t < 100; ++t) REQUIRE(step() == 0);
+  prox.penalty().formula().lambda = 0.25;
+  int waited = 0;
+  while (step() == 0) REQUIRE(++waited < 100);
+  REQUIRE(w.item<double>() == Approx(0.1 * (0.5 - 0.25)));
+}
+
+TEST_CASE("Threads: two models trained in two threads at once do not disturb each other") {
+  const auto alone = train_alone(1), other = train_alone(2);
+  std::vector<Tensor> first, second;
+  std::thread a([&] { first = train_alone(1); });
+  std::thread b([&] { second = train_alone(2); });
+  a.join();
+  b.join();
+  for (std::size_t i = 0; i < alone.size(); ++i) {
+    REQUIRE(same_bits(alone[i], first[i]));
+    REQUIRE(same_bits(other[i], second[i]));
+  }
+  REQUIRE(sparsity(first).zeros > 0);
+}
+
+TEST_CASE("Threads: a penalty and its selector are safe for concurrent const use") {
+  const Net net;
+  const L1 l1(0.5, weights() && !named("fc1.bias"));
+  const double expected = l1(net).item<double>();
+  std::vector<double> found(4);
+  std::vector<std::thread> threads;
+  for (double& value : found) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 50; ++i) value = l1(net).item<double>();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const double value : found) REQUIRE(value == expected);
+}
+
+TEST_CASE("Second moments: denormal and huge gradients leave finite parameters finite") {
+  for (const auto& [name, make, settles] : optimizer_cases()) {
+    if (contains(name, "SGD")) continue;
+    CAPTURE(name);
+    const Tensor w = row({1, 1, 1}).requires_grad_();
+    const auto optimizer = make({w}, 1e-3);
+    ProximalStep prox(*optimizer, w, L1(0.5));
+    for (int t = 0; t < 20; ++t) {
+      step_with(*optimizer, w, row({1e-200, 1e150, 5e-324}));
+      prox.step();
+    }
+    REQUIRE_FALSE(w.isnan().any().item<bool>());
+  }
+}
