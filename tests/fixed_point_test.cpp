@@ -133,7 +133,8 @@ double lr_for(const std::string& name, double curvature) {
 
 }  // namespace
 
-TEST_CASE("Theorem: every optimizer solves lasso, elastic net and L1-logistic regression") {
+TEST_CASE("Theorem: every optimizer solves lasso, elastic net and L1-logistic regression",
+          "[theorem]") {
   struct Case {
     const char* name;
     bool logistic;
@@ -171,7 +172,7 @@ TEST_CASE("Theorem: every optimizer solves lasso, elastic net and L1-logistic re
   }
 }
 
-TEST_CASE("Theorem: under minibatch noise the support is the solution's, and stays") {
+TEST_CASE("Theorem: under minibatch noise the support is the solution's, and stays", "[theorem]") {
   const Problem problem = make_problem(2000, 50, 1);
   const double l1 = 0.3;
   const Tensor solution = coordinate_descent(problem, l1, 0);
@@ -210,7 +211,7 @@ TEST_CASE("Theorem: under minibatch noise the support is the solution's, and sta
   }
 }
 
-TEST_CASE("Theorem: coupled weight decay with a prox L1 is the elastic net") {
+TEST_CASE("Theorem: coupled weight decay with a prox L1 is the elastic net", "[theorem]") {
   const Problem problem = make_problem(200, 20, 4);
   const double l1 = 0.2, l2 = 0.1;
   const Tensor solution = coordinate_descent(problem, l1, l2);
@@ -227,7 +228,7 @@ TEST_CASE("Theorem: coupled weight decay with a prox L1 is the elastic net") {
   }
 }
 
-TEST_CASE("Theorem: the term of the loss approaches the same minimizer as the prox") {
+TEST_CASE("Theorem: the term of the loss approaches the same minimizer as the prox", "[theorem]") {
   const Problem problem = make_problem(200, 20, 4);
   const ElasticNet penalty(0.2, 0.1);
   const Tensor solution = coordinate_descent(problem, 0.2, 0.1);
@@ -252,7 +253,8 @@ TEST_CASE("Theorem: the term of the loss approaches the same minimizer as the pr
   }
 }
 
-TEST_CASE("Theorem: two parameter groups of different learning rates reach one solution") {
+TEST_CASE("Theorem: two parameter groups of different learning rates reach one solution",
+          "[theorem]") {
   const Problem problem = make_problem(200, 20, 4);
   const Tensor solution = coordinate_descent(problem, 0.3, 0);
   const Tensor a = torch::zeros({8}, torch::kDouble).requires_grad_();
@@ -276,7 +278,8 @@ TEST_CASE("Theorem: two parameter groups of different learning rates reach one s
   REQUIRE(distance(w, solution) < 1e-6);
 }
 
-TEST_CASE("Theorem: a schedule of lambda ends at the last lambda's solution, up or down") {
+TEST_CASE("Theorem: a schedule of lambda ends at the last lambda's solution, up or down",
+          "[theorem]") {
   const Problem problem = make_problem(200, 20, 4);
   const Tensor solution = coordinate_descent(problem, 0.3, 0);
   for (const double first : {0.0, 2.0}) {
@@ -305,7 +308,7 @@ TEST_CASE("Theorem: a schedule of lambda ends at the last lambda's solution, up 
   }
 }
 
-TEST_CASE("Theorem: every(3) with momentum reaches the same solution") {
+TEST_CASE("Theorem: every(3) with momentum reaches the same solution", "[theorem]") {
   const Problem problem = make_problem(200, 20, 4);
   const Tensor solution = coordinate_descent(problem, 0.3, 0);
   for (const auto& optimizer_case : optimizer_cases()) {

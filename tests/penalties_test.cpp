@@ -32,6 +32,13 @@ struct RowNorms {
   }
 };
 
+struct Ridge {
+  static constexpr const char* name = "Ridge";
+  double mu;
+  std::vector<std::pair<const char*, double>> strengths() const { return {{"mu", mu}}; }
+  Tensor value(const Tensor& w) const { return mu * w.square(); }
+};
+
 Tensor gradient(const Tensor& term, const Tensor& w, bool create_graph = false) {
   return torch::autograd::grad({term}, {w}, {}, /*retain_graph=*/true, create_graph)[0];
 }
@@ -174,6 +181,13 @@ TEST_CASE("Penalty: errors say who, what was required and what came") {
                    "L1: step must be finite and >= 0"));
 }
 
+TEST_CASE("Penalty: a formula may name itself and the strengths to be checked") {
+  REQUIRE(error_of([] { Penalty ridge(Ridge{-1}); }) ==
+          "Ridge: mu must be finite and >= 0, got -1");
+  REQUIRE(error_of([] { Penalty(Ridge{1})(Tensor()); }) ==
+          "Ridge: \"tensor 0\" is undefined (a layer without a bias?)");
+}
+
 TEST_CASE("Penalty: a failed prox_ changes nothing") {
   const Tensor w = torch::ones({2}), ids = torch::ones({2}, torch::kLong);
   REQUIRE(contains(error_of([&] { L1(0.5).prox_({w, ids}, 1); }), "L1: \"tensor 1\" is Long"));
@@ -298,7 +312,11 @@ TEST_CASE("soft_threshold: by a number and by a tensor, out of place and in plac
   REQUIRE(torch::equal(v.detach(), torch::tensor({-0.5, 0.0, 0.0, 0.5})));
   REQUIRE(support::negative_zeros(soft_threshold(torch::tensor({-0.0, -0.5}), 0.0)) == 0);
   REQUIRE(contains(error_of([&] { soft_threshold(w, -1.0); }), "soft_threshold: t must be finite"));
-  REQUIRE(contains(error_of([&] { soft_threshold(torch::arange(3), 1.0); }), "w is Long"));
+  REQUIRE(contains(error_of([&] { soft_threshold(w, torch::tensor({-1.0f})); }),
+                   "soft_threshold: t must be finite"));
+  REQUIRE(contains(error_of([&] { soft_threshold(torch::arange(3), 1.0); }),
+                   "soft_threshold: \"tensor 0\" is Long"));
+  REQUIRE(contains(error_of([&] { soft_threshold(Tensor(), 1.0); }), "is undefined"));
   const Tensor x = torch::tensor({-2.0, 0.5}).requires_grad_();
   REQUIRE(torch::equal(gradient(soft_threshold(x, 1.0).sum(), x), torch::tensor({1.0, 0.0})));
 }

@@ -552,3 +552,60 @@ TEST_CASE("ProximalStep: exact zeros survive saving and loading the model") {
   load(loaded, saved(net));
   REQUIRE(sparsity(loaded).zeros == trained.zeros);
 }
+
+TEST_CASE("Memory: NaN in a remembered zero is kept, even by a prox that loses it") {
+  struct Forgetful {
+    Tensor prox(const Tensor& w, const Tensor& step) const {
+      return torch::where(w.abs() > step, w - step * w.sign(), torch::zeros_like(w));
+    }
+  };
+  const Tensor w = row({0.001, 1}).requires_grad_();
+  optim::SGD sgd({w}, optim::SGDOptions(0.1));
+  ProximalStep prox(sgd, w, Penalty(Forgetful{}));
+  step_with(sgd, w, row({0, 0}));
+  prox.step();
+  REQUIRE(w[0].item<double>() == 0);
+  {
+    torch::NoGradGuard no_grad;
+    w[0] = kNaN;
+  }
+  prox.step();
+  REQUIRE(w[0].isnan().item<bool>());
+}
+
+TEST_CASE("ProximalStep: Adagrad's state before its first step is no step, whatever lr_decay is") {
+  const Tensor a = row({1}).requires_grad_(), b = row({1}).requires_grad_();
+  optim::Adagrad adagrad({a, b}, optim::AdagradOptions(0.1).lr_decay(1));
+  ProximalStep prox(adagrad, {a, b}, L1(0.1));
+  step_with(adagrad, a, row({1}));
+  prox.step();
+  REQUIRE(a.item<double>() < 0.95);
+  REQUIRE(b.item<double>() == 1);
+}
+
+TEST_CASE("ProximalStep: follows momentum that is started again after reset()") {
+  const Tensor w = row({100}).requires_grad_();
+  optim::SGD sgd({w}, optim::SGDOptions(0.1).momentum(0.5));
+  ProximalStep prox(sgd, w, L1(1));
+  const auto shrinkage = [&] {
+    step_with(sgd, w, row({0}));
+    const double before = w.item<double>();
+    prox.step();
+    return before - w.item<double>();
+  };
+  REQUIRE(shrinkage() == Approx(0.1));
+  REQUIRE(shrinkage() == Approx(0.15));
+  sgd.state().clear();
+  prox.reset();
+  REQUIRE(shrinkage() == Approx(0.1));
+  REQUIRE(shrinkage() == Approx(0.15));
+}
+
+TEST_CASE("ProximalStep: with dampening 1, kappa's limit is 0 and not a beginning") {
+  const Tensor w = row({1}).requires_grad_();
+  optim::SGD sgd({w}, optim::SGDOptions(0.1).momentum(0.5).dampening(1));
+  step_with(sgd, w, row({0}));
+  ProximalStep late(sgd, w, L1(0.1));
+  late.step();
+  REQUIRE(w.item<double>() == 1);
+}

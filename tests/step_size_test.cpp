@@ -67,6 +67,12 @@ TEST_CASE("step_size: is lr for SGD, and its limit with momentum") {
   REQUIRE(of(optim::SGDOptions(0.1).momentum(0.75).nesterov(true)) == 0.4);
 }
 
+TEST_CASE("step_size: is double for a number in float32 too") {
+  const Tensor number = torch::zeros({}).requires_grad_();
+  const optim::SGD sgd({number}, optim::SGDOptions(0.1));
+  REQUIRE(torchreg::step_size(sgd, number).item<double>() == 0.1);
+}
+
 TEST_CASE("step_size: the second moments of Adagrad, RMSprop, Adam and AdamW") {
   const Tensor w = torch::zeros({2}, torch::kDouble).requires_grad_();
   const Tensor g = row({0.3, -2});

@@ -4,7 +4,9 @@
 #include <type_traits>
 #include <utility>
 
+#include <torchreg/detail/checks.hpp>
 #include <torchreg/detail/prox.hpp>
+#include <torchreg/detail/step.hpp>
 #include <torchreg/detail/term.hpp>
 #include <torchreg/select.hpp>
 
@@ -16,8 +18,8 @@ namespace torchreg {
 /// torch::Tensor for X): the penalty of each entry, summed by the library. With slope(w), the
 /// derivative per entry, the gradient is explicit; without, autograd finds it. With prox(w, step)
 /// it is usable in ProximalStep. With `static constexpr bool is_separable = false` it gets whole
-/// tensors in their own shape, otherwise any piece of one. `name` and `strengths()` are optional,
-/// for errors and tables.
+/// tensors in their own shape, otherwise any piece of one. Optional, for errors and tables: a
+/// static `name`, and `strengths()`, the pairs of name and value that must be finite and >= 0.
 template <class Formula>
 class Penalty {
  public:
@@ -56,7 +58,7 @@ class Penalty {
     TORCH_CHECK_VALUE(parameters.size() == 1, name(), ": a tensor of steps is for one tensor, got ",
                       parameters.size());
     torch::NoGradGuard no_grad;
-    detail::check_step_tensor(name(), step);
+    detail::check_strengths_in(name() + ": step", step);
     detail::check_floating(name(), parameters);
     detail::Step given;
     given.given = step.expand_as(parameters[0].tensor);
@@ -71,16 +73,18 @@ class Penalty {
   const Selector& selector() const { return selector_; }
 
  private:
-  static std::string name() { return detail::Naming<Formula>::name(); }
+  static std::string name() { return detail::name_of<Formula>(); }
 
   void apply(const Parameters& parameters, const detail::Step& step) const {
     detail::require_prox<Formula>();
     torch::NoGradGuard no_grad;
     detail::check_strengths(formula_);
     detail::check_writable(name(), parameters);
-    const auto traits = detail::prox_traits(formula_);
-    for (const Parameter& parameter : parameters) {
-      detail::prox_(formula_, traits, parameter.tensor, step);
+    if constexpr (detail::HasProx<Formula>::value) {
+      const auto traits = detail::prox_traits(formula_);
+      for (const Parameter& parameter : parameters) {
+        detail::prox_(formula_, traits, parameter.tensor, step);
+      }
     }
   }
 

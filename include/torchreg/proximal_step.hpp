@@ -30,6 +30,8 @@ namespace torchreg {
 /// Source: Duchi, Hazan, Singer 2011; Yun, Lozano, Yang 2021.
 template <class... Penalties>
 class ProximalStep {
+  static_assert(sizeof...(Penalties) > 0, "ProximalStep takes one or several penalties");
+
  public:
   /// One or several penalties on disjoint parameters of a module.
   template <class Optimizer, class Module, class = std::enable_if_t<detail::is_module<Module>>>
@@ -54,9 +56,10 @@ class ProximalStep {
   ProximalStep& operator=(ProximalStep&&) = default;
 
   /// After optimizer.step(), before a scheduler moves the learning rate. Leaves alone what the
-  /// optimizer did not move. Does not synchronize with a device. Everything is checked before the
-  /// first tensor is written. Half types are computed in float32 and rounded once: a shrinkage
-  /// below half a unit in the last place (1.0 - 1e-3 in bfloat16) is rounded away.
+  /// optimizer did not move; a state that was loaded in between counts as not moved. Does not
+  /// synchronize with a device. Everything is checked before the first tensor is written. Half
+  /// types are computed in float32 and rounded once: a shrinkage below half a unit in the last
+  /// place (1.0 - 1e-3 in bfloat16) is rounded away.
   void step() {
     torch::NoGradGuard no_grad;
     check();
@@ -66,7 +69,9 @@ class ProximalStep {
     const bool due = calls_ + 1 >= options_.every();
     if (due) ledger_.prepare_memory(traits, options_.memory());
     for (std::size_t i = 0; i < moved.size(); ++i) {
-      if (moved[i]) ledger_.entries()[i].note(readings[i]);
+      detail::Entry& entry = ledger_.entries()[i];
+      if (moved[i]) entry.note(readings[i]);
+      if (readings[i].counter == 0) entry.mark_seen(readings[i]);  // its state was cleared
     }
     ++calls_;
     if (due) act(readings, traits);

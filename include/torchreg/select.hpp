@@ -94,6 +94,9 @@ inline Parameters select_for(const std::string& who, const torch::nn::Module& mo
     TORCH_CHECK_VALUE(
         frozen.empty(), "select: ", selector.describe(),
         " selects only frozen parameters (requires_grad is false): ", first_paths(frozen));
+    TORCH_CHECK_VALUE(
+        !trainable.empty(), "select: ", selector.describe(),
+        " selects none of the 0 trainable parameters; all are frozen: ", first_paths(parameters));
     TORCH_CHECK_VALUE(false, "select: ", selector.describe(), " selects none of the ",
                       trainable.size(), " trainable parameters: ", first_paths(trainable));
   }

@@ -2,25 +2,26 @@
 
 #include <torch/types.h>
 
+#include <torchreg/detail/checks.hpp>
 #include <torchreg/detail/number.hpp>
 
 namespace torchreg {
 
 /// S(w, t) = sign(w) max(|w| - t, 0), entry by entry: the prox of t|w|.
 ///
-/// t >= 0 broadcasts to w. Entries with |w| <= t become +0.0; NaN stays NaN and infinities stay
-/// infinite; t = 0 changes nothing but the sign of -0.0. Half types are computed in float32 and
-/// rounded once. Differentiable. Source: Donoho 1995.
+/// t >= 0 broadcasts to w; an error if it is negative, NaN or infinite. Entries with |w| <= t
+/// become +0.0; NaN stays NaN and infinities stay infinite; t = 0 changes nothing but the sign of
+/// -0.0. Half types are computed in float32 and rounded once. Differentiable. Source: Donoho 1995.
 inline torch::Tensor soft_threshold(const torch::Tensor& w, const torch::Tensor& t) {
-  TORCH_CHECK_VALUE(w.is_floating_point(), "soft_threshold: w is ", w.scalar_type(),
-                    "; a floating-point tensor is required");
+  detail::check_floating("soft_threshold", Parameters(w));
+  detail::check_strengths_in("soft_threshold: t", t);
   const torch::Tensor x = w.to(detail::compute_type(w.scalar_type()));
   return detail::shrink(x, t).to(w.scalar_type()) + 0.0;
 }
 
-/// The same with one threshold for all entries; an error if it is negative, NaN or infinite.
+/// The same with one threshold for all entries.
 inline torch::Tensor soft_threshold(const torch::Tensor& w, double t) {
-  detail::check_strength("soft_threshold: t", t);
+  detail::check_floating("soft_threshold", Parameters(w));
   return soft_threshold(w, torch::full({}, t, w.options().dtype(torch::kDouble)));
 }
 

@@ -33,6 +33,9 @@ inline torch::Tensor step_size(const torch::optim::Optimizer& optimizer,
   const auto reading = read(group->options(), state);
   TORCH_CHECK(reading.counter > 0 || reading.momentum != nullptr || !reading.leaves_trace,
               "step_size: the tensor has no optimizer state yet; call it after optimizer.step()");
+  if (reading.step.is_scalar()) {
+    return torch::full({}, reading.step.rate, tensor.options().dtype(torch::kDouble));
+  }
   return detail::evaluate(reading.step, tensor);
 }
 

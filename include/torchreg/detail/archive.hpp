@@ -11,7 +11,7 @@
 
 namespace torchreg::detail {
 
-// A ProximalStep's state in an archive: path, shape and four numbers a tensor, and its memory.
+// A ProximalStep's state in an archive: path, shape and five numbers a tensor, and its memory.
 
 /// What a saved state must agree with.
 inline std::vector<std::string> labels_of(const std::vector<Entry>& entries) {

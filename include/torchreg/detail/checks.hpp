@@ -35,14 +35,14 @@ inline void check_writable(const std::string& who, const Parameters& parameters)
   }
 }
 
-/// An error for steps that are negative, NaN or infinite, as far as it shows without synchronizing
-/// with a device.
-inline void check_step_tensor(const std::string& who, const torch::Tensor& step) {
-  TORCH_CHECK_VALUE(step.defined() && step.is_floating_point(), who,
-                    ": a tensor of steps must be floating-point");
-  if (!step.is_cpu() || (step.isfinite() & (step >= 0)).all().item<bool>()) return;
-  TORCH_CHECK_VALUE(false, who, ": step must be finite and >= 0, got ", step.min().item<double>(),
-                    " to ", step.max().item<double>());
+/// An error for a tensor of steps or thresholds that is negative, NaN or infinite somewhere, as far
+/// as that shows without synchronizing with a device.
+inline void check_strengths_in(const std::string& what, const torch::Tensor& values) {
+  TORCH_CHECK_VALUE(values.defined() && values.is_floating_point(), what,
+                    " must be a floating-point tensor");
+  if (!values.is_cpu() || (values.isfinite() & (values >= 0)).all().item<bool>()) return;
+  TORCH_CHECK_VALUE(false, what, " must be finite and >= 0, got ", values.min().item<double>(),
+                    " to ", values.max().item<double>());
 }
 
 }  // namespace torchreg::detail

@@ -16,14 +16,16 @@ struct Entry {
   StateKey key{};                    ///< of its state in the optimizer
   mutable GroupPosition position{};  ///< in the optimizer's groups: where to look first
 
-  double kappa = 0;         ///< of SGD with momentum; 0 before the first step
-  int64_t pending = 0;      ///< moves that no prox has followed yet
-  double pending_rate = 0;  ///< their scalar steps, added up
-  int64_t steps = 0;        ///< moves that a prox has followed
-  torch::Tensor memory{};   ///< undefined: none
+  double kappa = kBeforeFirstStep;  ///< of SGD with momentum
+  int64_t pending = 0;              ///< moves that no prox has followed yet
+  double pending_rate = 0;          ///< their scalar steps, added up
+  int64_t steps = 0;                ///< moves that a prox has followed
+  torch::Tensor memory{};           ///< undefined: none
 
-  int64_t counter = 0;    ///< the optimizer's counter, its trace and the trace's version when the
-  torch::Tensor trace{};  ///< last move was noted
+  // The optimizer's counter, its trace and the trace's version when the last move was noted. The
+  // trace is held, not pointed to, so that no other can take its address.
+  int64_t counter = 0;
+  torch::Tensor trace{};
   int64_t version = 0;
 
   /// Whether the optimizer has moved the tensor since the last move was noted.

@@ -54,39 +54,46 @@ template <class Formula>
 struct IsSeparable<Formula, std::void_t<decltype(Formula::is_separable)>>
     : std::bool_constant<Formula::is_separable> {};
 
-/// A formula's name and strengths, as errors and tables show them.
-struct Strength {
-  const char* name;
-  double value;
-};
+template <class Formula, class = void>
+struct HasName : std::false_type {};
+template <class Formula>
+struct HasName<Formula, std::void_t<decltype(std::string(Formula::name))>> : std::true_type {};
 
 template <class Formula, class = void>
-struct Naming {
-  static std::string name() { return "Penalty"; }
-  static std::vector<Strength> strengths(const Formula&) { return {}; }
-};
+struct HasStrengths : std::false_type {};
 template <class Formula>
-struct Naming<Formula, std::void_t<decltype(std::string(Formula::name)),
-                                   decltype(std::declval<const Formula&>().strengths())>> {
-  static std::string name() { return Formula::name; }
-  static std::vector<Strength> strengths(const Formula& formula) { return formula.strengths(); }
-};
+struct HasStrengths<Formula, std::void_t<decltype(std::declval<const Formula&>().strengths())>>
+    : std::true_type {};
+
+/// What errors and tables call a formula.
+template <class Formula>
+std::string name_of() {
+  if constexpr (HasName<Formula>::value) return Formula::name;
+  return "Penalty";
+}
+
+/// A number in a formula that must be finite and >= 0, with its name.
+using Strength = std::pair<const char*, double>;
 
 template <class Formula>
-void check_strengths(const Formula& formula) {
-  for (const auto& [name, value] : Naming<Formula>::strengths(formula)) {
-    check_strength(Naming<Formula>::name() + ": " + name, value);
+void check_strengths([[maybe_unused]] const Formula& formula) {
+  if constexpr (HasStrengths<Formula>::value) {
+    for (const auto& [name, value] : formula.strengths()) {
+      check_strength(name_of<Formula>() + ": " + name, value);
+    }
   }
 }
 
 /// "ElasticNet(l1 = 0.1, l2 = 0.2)"
 template <class Formula>
-std::string describe_formula(const Formula& formula) {
+std::string describe_formula([[maybe_unused]] const Formula& formula) {
   std::string list;
-  for (const auto& [name, value] : Naming<Formula>::strengths(formula)) {
-    list += (list.empty() ? "" : ", ") + std::string(name) + " = " + c10::str(value);
+  if constexpr (HasStrengths<Formula>::value) {
+    for (const auto& [name, value] : formula.strengths()) {
+      list += (list.empty() ? "" : ", ") + std::string(name) + " = " + c10::str(value);
+    }
   }
-  return Naming<Formula>::name() + (list.empty() ? "" : "(" + list + ")");
+  return name_of<Formula>() + (list.empty() ? "" : "(" + list + ")");
 }
 
 /// How a prox treats special entries, found by asking it.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <unordered_set>
@@ -49,7 +50,9 @@ class Ledger {
   void start_at_limit() {
     for (Entry& entry : entries_) {
       const Reading reading = read_state(entry);
-      entry.kappa = reading.momentum && reading.counter ? momentum_limit(*reading.momentum) : 0;
+      const bool has_buffer = reading.momentum != nullptr && reading.counter > 0;
+      entry.kappa = has_buffer ? momentum_limit(*reading.momentum) : kBeforeFirstStep;
+      if (reading.counter == 0) entry.mark_seen(reading);
     }
   }
 
@@ -131,7 +134,7 @@ class Ledger {
     const torch::Tensor& tensor = entry.parameter.tensor;
     if (!tensor.grad().defined() && entry.pending == 0) return reading;
     const torch::Tensor step = step_function_(tensor);
-    check_step_tensor("ProximalStep", step);
+    check_strengths_in("ProximalStep: step", step);
     const bool is_number = step.dim() == 0 && step.is_cpu();
     reading.step.rate = is_number ? step.item<double>() : 1;
     if (!is_number) reading.step.given = step.expand_as(tensor);

@@ -16,9 +16,26 @@
 #include <torchreg/detail/step.hpp>
 #include <torchreg/detail/text.hpp>
 
-// The only code that looks into an optimizer.
+// With lookup.hpp, the only code that looks into an optimizer.
 
 namespace torchreg::detail {
+
+// kappa: how many gradients a step of SGD with momentum adds up to. 1 at the first step, then
+// kappa <- momentum kappa + (1 - dampening), which tends to (1 - dampening) / (1 - momentum).
+
+constexpr double kBeforeFirstStep = -1;
+
+inline double momentum_limit(const torch::optim::SGDOptions& options) {
+  return (1 - options.dampening()) / (1 - options.momentum());
+}
+
+inline double advance_momentum(const torch::optim::SGDOptions& options, double kappa) {
+  return kappa == kBeforeFirstStep ? 1 : options.momentum() * kappa + (1 - options.dampening());
+}
+
+inline double sgd_rate(const torch::optim::SGDOptions& options, double kappa) {
+  return options.lr() * (options.nesterov() ? 1 + options.momentum() * kappa : kappa);
+}
 
 /// What an optimizer's options and state tell about one parameter.
 struct Reading {
@@ -60,6 +77,7 @@ inline Reading read_adagrad(const torch::optim::OptimizerOptions& group,
   reading.lr = options.lr();
   if (stored == nullptr) return reading;
   const auto& state = static_cast<const torch::optim::AdagradParamState&>(*stored);
+  if (state.step() == 0) return reading;  // the state is made before the first step
   reading.counter = state.step();
   reading.trace = reading.step.second_moment = state.sum();
   const auto decays = static_cast<double>(state.step() - 1);

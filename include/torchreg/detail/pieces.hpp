@@ -7,11 +7,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <torchreg/detail/formula.hpp>
+
 namespace torchreg::detail {
 
 /// Entries in a piece that stays in the cache while several operations pass over it. Below ATen's
-/// grain size of 32768, so that each operation on it is serial and a sum has the same bits with any
-/// number of threads. On other devices a piece only bounds the temporary memory.
+/// grain size of 32768, so that each operation on a flat piece is serial, and its sum has the same
+/// bits with any number of threads. On other devices a piece only bounds the temporary memory.
 inline int64_t piece_size(const torch::Tensor& tensor) {
   return tensor.is_cpu() ? 32000 : int64_t{1} << 24;
 }
@@ -41,6 +43,16 @@ void for_each_piece(const std::array<torch::Tensor, count>& tensors, int64_t ent
       pieces[i] = whole[i].narrow(0, row, std::min(rows_a_piece, rows - row));
     }
     act(pieces);
+  }
+}
+
+/// The same in one piece for a formula of whole tensors.
+template <class Formula, std::size_t count, class Act>
+void for_each_piece_of(const std::array<torch::Tensor, count>& tensors, int64_t entries, Act act) {
+  if constexpr (IsSeparable<Formula>::value) {
+    for_each_piece(tensors, entries, act);
+  } else {
+    act(tensors);
   }
 }
 

@@ -38,7 +38,7 @@ inline double newest_weight(int64_t moves, int64_t steps, int64_t n) {
   return std::min(static_cast<double>(moves) / span, 1.0);
 }
 
-/// The textbook prox, rounded to w's type, with +0.0 for zeros; NaN and infinities are kept.
+/// The textbook prox, rounded to w's type; NaN and infinities are kept.
 template <class Formula>
 torch::Tensor textbook_prox(const Formula& formula, const ProxTraits& traits,
                             const torch::Tensor& w, const torch::Tensor& x,
@@ -47,7 +47,8 @@ torch::Tensor textbook_prox(const Formula& formula, const ProxTraits& traits,
   return traits.keeps_nonfinite ? z : torch::where(w.isfinite(), z, w);
 }
 
-/// w <- prox, vetoed for the zeros that the averaged gradient still holds.
+/// w <- prox, with + 0.0 so that there is no -0.0; vetoed for the zeros that the averaged gradient
+/// still holds.
 template <class Formula>
 void prox_piece(const Formula& formula, const ProxTraits& traits, const torch::Tensor& w,
                 const torch::Tensor& step, const torch::Tensor& m, double weight) {
@@ -58,18 +59,22 @@ void prox_piece(const Formula& formula, const ProxTraits& traits, const torch::T
     torch::add_out(target, z, 0.0);
     return;
   }
-  const torch::Tensor was_zero = m.isfinite();
+  const torch::Tensor was_zero = m.isfinite() & x.isfinite();
   const torch::Tensor gradient = x / step;
-  const torch::Tensor averaged = m + (gradient - m) * weight;
+  const torch::Tensor averaged = m.lerp(gradient, weight);
   const torch::Tensor held =
       was_zero & (formula.prox(torch::where(was_zero, step * averaged, x), step) == 0);
   const torch::Tensor result = z.masked_fill(held, 0);
   const torch::Tensor remembered =
       torch::where(was_zero, averaged, gradient)
           .masked_fill_(result != 0, std::numeric_limits<double>::infinity());
-  const torch::Tensor moved = step > 0;  // where the step is 0, nothing happens
-  torch::add_out(target, torch::where(moved, result, w), 0.0);
-  memory.copy_(torch::where(moved, remembered, m));
+  // A step for all entries is not 0 here; where one per entry is, nothing happens.
+  const bool moves_all = step.dim() == 0 && w.dim() > 0;
+  const auto where_moved = [&](const torch::Tensor& after, const torch::Tensor& before) {
+    return moves_all ? after : torch::where(step > 0, after, before);
+  };
+  torch::add_out(target, where_moved(result, w), 0.0);
+  memory.copy_(where_moved(remembered, m));
 }
 
 /// w <- prox of step R, in place and without gradient, in pieces that stay in the cache.
@@ -85,11 +90,8 @@ void prox_(const Formula& formula, const ProxTraits& traits, const torch::Tensor
                memory.weight);
   };
   const std::array tensors{w, memory.m, step.second_moment, step.mean, step.given};
-  if constexpr (IsSeparable<Formula>::value) {
-    for_each_piece(tensors, piece_size(w) * (w.is_cpu() ? at::get_num_threads() : 1), act);
-  } else {
-    act(tensors);
-  }
+  const int threads = w.is_cpu() ? at::get_num_threads() : 1;
+  for_each_piece_of<Formula>(tensors, piece_size(w) * threads, act);
 }
 
 }  // namespace torchreg::detail

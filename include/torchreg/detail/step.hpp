@@ -1,6 +1,5 @@
 #pragma once
 
-#include <torch/optim/sgd.h>
 #include <torch/types.h>
 
 #include <torchreg/detail/number.hpp>
@@ -40,20 +39,6 @@ inline torch::Tensor evaluate(const Step& step, const torch::Tensor& like) {
   }
   root.sqrt_().add_(step.eps).reciprocal_().mul_(step.rate * step.factor);
   return root.masked_fill_(q == 0, step.rate);
-}
-
-/// kappa: how many gradients a step of SGD with momentum adds up to. 1 at the first step, then
-/// kappa <- momentum kappa + (1 - dampening), which tends to (1 - dampening) / (1 - momentum).
-inline double momentum_limit(const torch::optim::SGDOptions& options) {
-  return (1 - options.dampening()) / (1 - options.momentum());
-}
-
-inline double advance_momentum(const torch::optim::SGDOptions& options, double kappa) {
-  return kappa == 0 ? 1 : options.momentum() * kappa + (1 - options.dampening());
-}
-
-inline double sgd_rate(const torch::optim::SGDOptions& options, double kappa) {
-  return options.lr() * (options.nesterov() ? 1 + options.momentum() * kappa : kappa);
 }
 
 }  // namespace torchreg::detail

@@ -3,6 +3,9 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/types.h>
 
+#include <array>
+#include <cstddef>
+#include <utility>
 #include <vector>
 
 #include <torchreg/detail/formula.hpp>
@@ -23,16 +26,6 @@ inline torch::Tensor in_compute_type(const torch::Tensor& tensor) {
   return tensor.to(compute_type(tensor.scalar_type()));
 }
 
-/// Calls act(pieces); with a formula of the whole tensor, act(tensors).
-template <class Formula, std::size_t count, class Act>
-void for_each_piece_of(const std::array<torch::Tensor, count>& tensors, Act act) {
-  if constexpr (IsSeparable<Formula>::value) {
-    for_each_piece(tensors, piece_size(tensors[0]), act);
-  } else {
-    act(tensors);
-  }
-}
-
 /// The sum of 0-dim tensors in their order, in double, as a 0-dim tensor of the term's type and of
 /// the first tensor's device.
 inline torch::Tensor total(std::vector<torch::Tensor> sums, at::TensorList tensors) {
@@ -46,9 +39,10 @@ template <class Formula>
 torch::Tensor term_value(const Formula& formula, at::TensorList tensors) {
   std::vector<torch::Tensor> sums;
   for (const torch::Tensor& w : tensors) {
-    for_each_piece_of<Formula>(std::array{w}, [&](const std::array<torch::Tensor, 1>& piece) {
-      sums.push_back(formula.value(in_compute_type(piece[0])).sum());
-    });
+    for_each_piece_of<Formula>(std::array{w}, piece_size(w),
+                               [&](const std::array<torch::Tensor, 1>& piece) {
+                                 sums.push_back(formula.value(in_compute_type(piece[0])).sum());
+                               });
   }
   return total(std::move(sums), tensors);
 }
@@ -88,11 +82,10 @@ struct Term : torch::autograd::Function<Term<Formula>> {
       return (outer * formula.slope(in_compute_type(w))).to(w.scalar_type());
     }
     auto gradient = torch::empty_like(w);
-    for_each_piece_of<Formula>(std::array{w, gradient},
-                               [&](const std::array<torch::Tensor, 2>& piece) {
-                                 torch::mul_out(const_cast<torch::Tensor&>(piece[1]),
-                                                formula.slope(in_compute_type(piece[0])), outer);
-                               });
+    for_each_piece_of<Formula>(std::array{w, gradient}, piece_size(w), [&](const auto& piece) {
+      torch::Tensor out = piece[1];
+      torch::mul_out(out, formula.slope(in_compute_type(piece[0])), outer);
+    });
     return gradient;
   }
 };
@@ -101,9 +94,9 @@ struct Term : torch::autograd::Function<Term<Formula>> {
 template <class Formula>
 torch::Tensor term(const Formula& formula, const std::vector<torch::Tensor>& tensors) {
   require_value<Formula>();
-  if constexpr (HasSlope<Formula>::value) {
+  if constexpr (HasValue<Formula>::value && HasSlope<Formula>::value) {
     return Term<Formula>::apply(at::TensorList(tensors), formula);
-  } else {
+  } else if constexpr (HasValue<Formula>::value) {
     std::vector<torch::Tensor> sums;
     for (const torch::Tensor& w : tensors) {
       sums.push_back(formula.value(in_compute_type(w)).sum());

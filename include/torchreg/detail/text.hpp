@@ -37,11 +37,17 @@ inline bool ends_with(const std::string& text, const std::string& suffix) {
          text.compare(text.size() - suffix.size(), suffix.size(), suffix) == 0;
 }
 
-/// The class name without namespaces: "LayerNormImpl" for torch::nn::LayerNormImpl.
+/// The class name without what it is nested in: "LayerNormImpl" for torch::nn::LayerNormImpl.
 inline std::string unqualified_name(const std::type_info& type) {
   const std::string name = c10::demangle(type.name());
-  const auto colon = name.substr(0, name.find('<')).rfind("::");
-  return colon == std::string::npos ? name : name.substr(colon + 2);
+  std::size_t start = 0;
+  int depth = 0;  // inside brackets, :: belongs to an argument
+  for (std::size_t i = 0; i + 1 < name.size(); ++i) {
+    if (name[i] == '<' || name[i] == '(') ++depth;
+    if (name[i] == '>' || name[i] == ')') --depth;
+    if (depth == 0 && name[i] == ':' && name[i + 1] == ':') start = i + 2;
+  }
+  return name.substr(start);
 }
 
 /// Levenshtein's distance: insertions, deletions and substitutions of one character.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <string>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 #include <vector>
 
@@ -28,7 +29,8 @@ struct Implementation<Holder, std::enable_if_t<torch::detail::is_module_holder<H
 
 /// The unqualified name of the module's C++ type without "Impl", as users write the holder.
 inline std::string holder_name(const torch::nn::Module& module) {
-  const std::string name = unqualified_name(typeid(module));
+  std::string name = unqualified_name(typeid(module));
+  name = name.substr(0, name.find('<'));  // of a class template
   return ends_with(name, "Impl") ? name.substr(0, name.size() - 4) : name;
 }
 
