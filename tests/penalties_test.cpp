@@ -25,7 +25,7 @@ struct LogSum {
 
 /// Half the squared norm of each row: not separable, and without a slope.
 struct RowNorms {
-  static constexpr bool is_separable = false;
+  [[maybe_unused]] static constexpr bool is_separable = false;
   Tensor value(const Tensor& w) const {
     REQUIRE(w.dim() == 2);
     return torch::linalg_vector_norm(w, 2, at::IntArrayRef{1});
@@ -212,6 +212,14 @@ TEST_CASE("prox_: thresholds, shrinks, and gives true zeros") {
   REQUIRE(torch::equal(stepped(ElasticNet(2, 2), 0.5), expect({-1, 0, 0, 0, 0, 0, 1})));
   REQUIRE(torch::equal(stepped(L1(0), 1), stepped(L1(1), 0)));
   REQUIRE(torch::equal(stepped(L1(0), 1), expect({-3, -0.5, 0, 0, 0.5, 1, 3})));
+}
+
+TEST_CASE("prox_: of a module steps what the selector selects") {
+  Net net;
+  const Tensor weight = net->fc1->weight.detach().clone(), bias = net->fc1->bias.detach().clone();
+  L1(1).prox_(net, 0.1);
+  REQUIRE(same_bits(net->fc1->weight.detach(), soft_threshold(weight, 0.1)));
+  REQUIRE(same_bits(net->fc1->bias.detach(), bias));
 }
 
 TEST_CASE("prox_: a tensor of steps broadcasts, and belongs to one tensor") {

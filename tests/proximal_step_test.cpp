@@ -19,7 +19,7 @@ namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-Tensor row(std::vector<double> numbers) { return torch::tensor(numbers, torch::kDouble); }
+Tensor row(const std::vector<double>& numbers) { return torch::tensor(numbers, torch::kDouble); }
 
 void step_with(optim::Optimizer& optimizer, const Tensor& w, const Tensor& gradient) {
   w.mutable_grad() = gradient.clone();
@@ -367,11 +367,11 @@ TEST_CASE("every(n): a step per entry counts the moves, and memory counts optimi
 }
 
 TEST_CASE("State: training saved and resumed equals uninterrupted training to the bit") {
-  for (const auto& [name, make, settles] : optimizer_cases()) {
+  for (const auto& optimizer_case : optimizer_cases()) {
     for (const int64_t every : {1, 3}) {
-      CAPTURE(name, every);
+      CAPTURE(optimizer_case.name, every);
       const auto start = [&](Net& net) {
-        auto optimizer = make(net->parameters(), 0.01);
+        auto optimizer = optimizer_case.make(net->parameters(), 0.01);
         for (auto& p : net->parameters()) p.mutable_grad() = Tensor();
         return optimizer;
       };

@@ -23,7 +23,7 @@ void step_with(optim::Optimizer& optimizer, const Tensor& w, const Tensor& gradi
   optimizer.step();
 }
 
-Tensor row(std::vector<double> numbers) { return torch::tensor(numbers, torch::kDouble); }
+Tensor row(const std::vector<double>& numbers) { return torch::tensor(numbers, torch::kDouble); }
 
 /// Trains a net of its own from a seed of its own, without the global generator.
 std::vector<Tensor> train_alone(uint64_t seed) {

@@ -25,7 +25,7 @@ Options& options_of(optim::Optimizer& optimizer) {
   return static_cast<Options&>(optimizer.param_groups()[0].options());
 }
 
-Tensor row(std::vector<double> numbers) { return torch::tensor(numbers, torch::kDouble); }
+Tensor row(const std::vector<double>& numbers) { return torch::tensor(numbers, torch::kDouble); }
 
 class MyOptimizer : public optim::SGD {
  public:

@@ -53,6 +53,12 @@ class Penalty {
     apply(parameters, scalar);
   }
 
+  /// The same for the selected parameters of a module.
+  template <class Module, class = std::enable_if_t<detail::is_module<Module>>>
+  void prox_(const Module& module, double step) const {
+    prox_(detail::select_for(name(), detail::as_module(module), selector_), step);
+  }
+
   /// The same for one tensor with a tensor of steps that broadcasts to it.
   void prox_(const Parameters& parameters, const torch::Tensor& step) const {
     TORCH_CHECK_VALUE(parameters.size() == 1, name(), ": a tensor of steps is for one tensor, got ",

@@ -52,8 +52,8 @@ class ProximalStep {
     ledger_.start_at_limit();
   }
 
-  ProximalStep(ProximalStep&&) = default;
-  ProximalStep& operator=(ProximalStep&&) = default;
+  ProximalStep(ProximalStep&&) noexcept = default;
+  ProximalStep& operator=(ProximalStep&&) noexcept = default;
 
   /// After optimizer.step(), before a scheduler moves the learning rate. Leaves alone what the
   /// optimizer did not move; a state that was loaded in between counts as not moved. Does not
