@@ -146,7 +146,8 @@ uint64_t number_in(const char* variable, uint64_t otherwise) {
 
 }  // namespace
 
-TEST_CASE("Fuzz: a second evaluator of random selectors selects, describes and refuses the same") {
+TEST_CASE("Fuzz: a second evaluator of random selectors selects, describes and refuses the same",
+          "[fuzz]") {
   const uint64_t seed = number_in("TORCHREG_FUZZ_SEED", 1);
   const uint64_t count = number_in("TORCHREG_FUZZ_COUNT", 100000);
   std::cout << "TORCHREG_FUZZ_SEED=" << seed << " TORCHREG_FUZZ_COUNT=" << count << '\n';
