@@ -160,21 +160,19 @@ TEST_CASE("step_size: predicts the optimizer's next change from its state, for a
       step_with(*optimizer, w, g);
       const Tensor change = w.detach() - start;
       const Tensor s = torchreg::step_size(*optimizer, w);
-      const auto& state = *torchreg::detail::find_state(*optimizer, torchreg::detail::state_key(w));
-      if (const auto* adam = dynamic_cast<const optim::AdamParamState*>(&state)) {
-        REQUIRE(torch::allclose(change, -s * adam->exp_avg() / (1 - std::pow(0.9, t)), 1e-9));
-      } else if (const auto* adamw = dynamic_cast<const optim::AdamWParamState*>(&state)) {
-        REQUIRE(torch::allclose(change, -s * adamw->exp_avg() / (1 - std::pow(0.9, t)), 1e-9));
-      } else if (!contains(name, "momentum") && !contains(name, "SGD")) {
-        REQUIRE(torch::allclose(change, -s * g, 1e-9));
-      } else if (contains(name, "RMSprop")) {
-        const auto& buffer = static_cast<const optim::RMSpropParamState&>(state).momentum_buffer();
-        REQUIRE(torch::allclose(change, -0.01 * buffer, 1e-9));
-      } else if (!contains(name, "Nesterov") && name != "SGD") {
-        const auto& buffer = static_cast<const optim::SGDParamState&>(state).momentum_buffer();
-        REQUIRE(torch::allclose(change, -0.01 * buffer, 1e-9));
+      const auto* state = torchreg::detail::find_state(*optimizer, torchreg::detail::state_key(w));
+      Tensor expected = -s * g;  // SGD, Adagrad, RMSprop
+      if (const auto* adam = dynamic_cast<const optim::AdamParamState*>(state)) {
+        expected = -s * adam->exp_avg() / (1 - std::pow(0.9, t));
+      } else if (const auto* adamw = dynamic_cast<const optim::AdamWParamState*>(state)) {
+        expected = -s * adamw->exp_avg() / (1 - std::pow(0.9, t));
+      } else if (const auto* sgd = dynamic_cast<const optim::SGDParamState*>(state)) {
+        const Tensor& buffer = sgd->momentum_buffer();
+        expected = -0.01 * (name == "SGD Nesterov" ? Tensor(g + 0.9 * buffer) : buffer);
+      } else if (contains(name, "momentum")) {
+        expected = -0.01 * dynamic_cast<const optim::RMSpropParamState&>(*state).momentum_buffer();
       }
-      if (name == "SGD") break;
+      REQUIRE(torch::allclose(change, expected, 1e-9, 1e-12));
     }
   }
 }
@@ -211,4 +209,38 @@ TEST_CASE(
   w.mutable_grad() = torch::zeros({3}, torch::kDouble);
   diagonal.steps_ = row({0.1, -0.1, 0});
   REQUIRE(contains(error_of([&] { prox.step(); }), "ProximalStep: step must be finite and >= 0"));
+}
+
+TEST_CASE("step_size: a centered variance that is rounded below zero is zero") {
+  const Tensor w = torch::zeros({2}, torch::kDouble).requires_grad_();
+  optim::RMSprop rmsprop({w}, optim::RMSpropOptions(0.1).eps(0.01).centered(true));
+  step_with(rmsprop, w, row({0.3, -2}));
+  auto& state = *rmsprop.state().at(torchreg::detail::state_key(w));
+  static_cast<optim::RMSpropParamState&>(state).square_avg().copy_(row({0.25, 0.25}));
+  static_cast<optim::RMSpropParamState&>(state).grad_avg().copy_(row({0.5 + 1e-9, 0.4}));
+  REQUIRE(torch::allclose(torchreg::step_size(rmsprop, w), row({0.1 / 0.01, 0.1 / 0.31})));
+}
+
+TEST_CASE("step_size: an entry that a user's step leaves where it is keeps its memory") {
+  const auto trained = [](int idle) {
+    const Tensor w = row({0, 0}).requires_grad_();
+    Diagonal diagonal({w}, row({0.1, 0.1}));
+    ProximalStep prox(diagonal, w, L1(0.5));
+    prox.options().memory(4);
+    const auto train = [&](int steps) {
+      for (int t = 0; t < steps; ++t) {
+        step_with(diagonal, w, torch::randn({2}, torch::kDouble));
+        prox.step();
+      }
+    };
+    torch::manual_seed(12);
+    train(40);
+    diagonal.steps_ = row({0, 0});
+    train(idle);
+    diagonal.steps_ = row({0.1, 0.1});
+    torch::manual_seed(13);
+    train(40);
+    return w.detach().clone();
+  };
+  REQUIRE(support::same_bits(trained(0), trained(10)));
 }
