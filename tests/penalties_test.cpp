@@ -362,3 +362,30 @@ TEST_CASE("sparsity: counts exact zeros, rows, columns, filters and what is not 
   REQUIRE(sparsity(torch::ones({0, 3})).fraction() == 0);
   REQUIRE(contains(error_of([] { sparsity(Tensor()); }), "sparsity: \"tensor 0\" is undefined"));
 }
+
+TEST_CASE("Penalty: a factor in front of a term is in its gradient") {
+  const Tensor w = torch::ones({3}).requires_grad_();
+  (3 * L1(0.5)(w)).backward();
+  REQUIRE(torch::equal(w.grad(), torch::full({3}, 1.5)));
+}
+
+TEST_CASE("Penalty: no piece of a half tensor overflows in its sum") {
+  REQUIRE(L1(1)(torch::full({70000}, 16.0, torch::kHalf)).item<double>() == 1120000);
+}
+
+TEST_CASE("soft_threshold: NaN stays NaN, and infinities stay infinite") {
+  const Tensor w = torch::tensor({kNaN, kInf, -kInf});
+  for (const double t : {0.0, 1.0}) {
+    const Tensor z = soft_threshold(w, t);
+    REQUIRE(torch::equal(z.isnan(), w.isnan()));
+    REQUIRE(torch::equal(z.slice(0, 1), w.slice(0, 1)));
+  }
+}
+
+TEST_CASE("sparsity: rows are w[i, :] and columns are w[:, j]") {
+  const Tensor w = torch::ones({3, 4});
+  w[0].fill_(0);
+  w[2].fill_(0);
+  REQUIRE(sparsity(w).tensors[0].zero_rows == 2);
+  REQUIRE(sparsity(w).tensors[0].zero_columns == 0);
+}

@@ -609,3 +609,153 @@ TEST_CASE("ProximalStep: with dampening 1, kappa's limit is 0 and not a beginnin
   late.step();
   REQUIRE(w.item<double>() == 1);
 }
+
+TEST_CASE("ProximalStep: what was frozen at a call is not stepped for it later") {
+  const Tensor a = row({1}).requires_grad_(), b = row({1}).requires_grad_();
+  optim::SGD sgd({a, b}, optim::SGDOptions(0.1));
+  ProximalStep prox(sgd, {a, b}, L1(1));
+  a.mutable_grad() = b.mutable_grad() = row({0});
+  b.set_requires_grad(false);
+  prox.step();
+  b.set_requires_grad(true);
+  prox.step();
+  REQUIRE(a.item<double>() == Approx(0.8));
+  REQUIRE(b.item<double>() == Approx(0.9));
+  prox.options().every(2);
+  prox.step();
+  b.set_requires_grad(false);
+  prox.step();
+  REQUIRE(a.item<double>() == Approx(0.6));
+  REQUIRE(b.item<double>() == Approx(0.9));
+}
+
+TEST_CASE("ProximalStep: a formula's -0.0 becomes +0.0, with memory and without") {
+  struct Eraser {
+    Tensor prox(const Tensor& w, const Tensor&) const { return 0 * w; }
+  };
+  for (const int64_t memory : {0, 256}) {
+    const Tensor w = row({-1, 1}).requires_grad_();
+    optim::SGD sgd({w}, optim::SGDOptions(0.1));
+    ProximalStep prox(sgd, w, Penalty(Eraser{}));
+    prox.options().memory(memory);
+    step_with(sgd, w, row({0, 0}));
+    prox.step();
+    REQUIRE((w == 0).all().item<bool>());
+    REQUIRE(support::negative_zeros(w.detach()) == 0);
+  }
+}
+
+TEST_CASE("Memory: the gradient of the n steps of every(n) weighs n times as much") {
+  torch::manual_seed(12);
+  const double s = 0.2, lambda = 0.5;
+  const Tensor w = row({0}).requires_grad_();
+  optim::SGD sgd({w}, optim::SGDOptions(s / 2));
+  ProximalStep prox(sgd, w, L1(lambda));
+  prox.options().memory(8).every(2);
+  const auto shrunk = [](double x, double t) { return x > t ? x - t : x < -t ? x + t : 0; };
+  double x = 0, m = 0;
+  bool at_zero = false;
+  int vetoes = 0;
+  for (int steps = 2; steps <= 600; steps += 2) {
+    for (int i = 0; i < 2; ++i) {
+      const double gradient = torch::randn({1}).item<double>() + x;
+      step_with(sgd, w, row({gradient}));
+      prox.step();
+      x -= s / 2 * gradient;
+    }
+    const double g = x / s, textbook = shrunk(x, s * lambda);
+    m = at_zero ? m + (g - m) * std::min(2 / std::min(std::max(steps / 4.0, 1.0), 8.0), 1.0) : g;
+    x = at_zero && std::abs(m) <= lambda ? 0 : textbook;
+    at_zero = x == 0;
+    vetoes += at_zero && textbook != 0;
+    REQUIRE(w.item<double>() == Approx(x).margin(1e-12));
+  }
+  REQUIRE(vetoes > 20);
+}
+
+TEST_CASE("Memory: steps with a learning rate of 0 are not counted") {
+  std::vector<Tensor> results;
+  for (const int warm_up : {0, 100}) {
+    const Tensor w = torch::zeros({6}, torch::kDouble).requires_grad_();
+    optim::SGD sgd({w}, optim::SGDOptions(0));
+    ProximalStep prox(sgd, w, L1(0.5));
+    std::vector<Tensor> path;
+    for (int t = -warm_up; t < 20; ++t) {
+      if (t == 0) torch::manual_seed(13);
+      if (t == 0) support::set_lr(sgd, 0.1);
+      step_with(sgd, w, torch::randn({6}, torch::kDouble));
+      prox.step();
+      if (t >= 0) path.push_back(w.detach().clone());
+    }
+    results.push_back(torch::stack(path));
+  }
+  REQUIRE(same_bits(results[0], results[1]));
+}
+
+TEST_CASE("Memory: is saved in the parameter's new dtype") {
+  const Tensor w = torch::ones({3}).requires_grad_();
+  optim::SGD sgd({w}, optim::SGDOptions(0.1));
+  ProximalStep prox(sgd, w, L1(1));
+  for (const auto type : {torch::kFloat, torch::kDouble}) {
+    w.set_data(w.detach().to(type));
+    w.mutable_grad() = torch::zeros({3}, type);
+    prox.step();
+    std::istringstream stream(saved(prox));
+    torch::serialize::InputArchive archive;
+    archive.load_from(stream);
+    Tensor memory;
+    archive.read("memory0", memory, /*is_buffer=*/true);
+    REQUIRE(memory.scalar_type() == type);
+  }
+}
+
+TEST_CASE("reset(): leaves a ProximalStep that is as good as new") {
+  torch::manual_seed(14);
+  const Tensor w = support::double_parameter({8});
+  const Tensor twin = w.detach().clone().requires_grad_();
+  optim::SGD sgd({w, twin}, optim::SGDOptions(0.1).momentum(0.5));
+  ProximalStep prox(sgd, w, L1(0.5));
+  const auto step = [&] {
+    w.mutable_grad() = torch::randn({8}, torch::kDouble);
+    twin.mutable_grad() = w.grad().clone();
+    sgd.step();
+    prox.step();
+  };
+  for (int t = 0; t < 100; ++t) step();
+  {
+    torch::NoGradGuard no_grad;
+    twin.copy_(w);
+  }
+  prox.reset();
+  ProximalStep fresh(sgd, twin, L1(0.5));
+  for (int t = 0; t < 20; ++t) {
+    step();
+    fresh.step();
+    REQUIRE(same_bits(w.detach(), twin.detach()));
+  }
+}
+
+TEST_CASE("reset(): forgets the steps that every(n) has noted") {
+  const Tensor w = row({1}).requires_grad_();
+  optim::SGD sgd({w}, optim::SGDOptions(0.1));
+  ProximalStep prox(sgd, w, L1(1));
+  prox.options().every(3);
+  step_with(sgd, w, row({0}));
+  prox.step();
+  prox.reset();
+  prox.flush();
+  REQUIRE(w.item<double>() == 1);
+}
+
+TEST_CASE("State: one that fits in part is not loaded in part") {
+  const Tensor a = row({1}).requires_grad_(), b = row({1, 1}).requires_grad_(),
+               c = row({1, 1, 1}).requires_grad_();
+  optim::SGD sgd({a, b, c}, optim::SGDOptions(0.1));
+  ProximalStep of_ab(sgd, {a, b}, L1(1)), of_ac(sgd, {a, c}, L1(1));
+  of_ab.options().every(2);
+  a.mutable_grad() = row({0});
+  of_ab.step();
+  REQUIRE(contains(error_of([&] { load(of_ab, saved(of_ac)); }), "the saved state is of"));
+  of_ab.flush();
+  REQUIRE(a.item<double>() == 0.9);
+}

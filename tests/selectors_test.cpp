@@ -249,3 +249,28 @@ TEST_CASE("Parameters: iterable, convertible from tensors, and described by a ta
   REQUIRE(Parameters(vector).size() == 4);
   REQUIRE(Parameters(vector).paths()[3] == "tensor 3");
 }
+
+TEST_CASE("matching_regex: the whole path is matched, whatever the alternatives are") {
+  Net net;
+  REQUIRE(select(net, matching_regex("fc1.weight|fc2")).paths() == Paths{"fc1.weight"});
+  REQUIRE(contains(error_of([&] { select(net, matching_regex("fc1|weight")); }),
+                   "matching_regex(\"fc1|weight\") matches no parameter"));
+}
+
+TEST_CASE("of_type: holds for a class that is derived from the type") {
+  struct WideImpl : torch::nn::LinearImpl {
+    WideImpl() : LinearImpl(2, 3) {}
+  };
+  torch::nn::Module module;
+  module.register_module("wide", std::make_shared<WideImpl>());
+  REQUIRE(select(module, of_type<torch::nn::Linear>()).paths() ==
+          Paths{"wide.weight", "wide.bias"});
+}
+
+TEST_CASE("select: names that are equally near come in the module's order") {
+  torch::nn::Module module;
+  module.register_parameter("wb", torch::ones({2}));
+  module.register_parameter("wa", torch::ones({2}));
+  REQUIRE(error_of([&] { select(module, named("wc")); }) ==
+          "select: named(\"wc\") matches no parameter; did you mean \"wb\"? (or \"wa\")");
+}

@@ -223,23 +223,23 @@ TEST_CASE("step_size: a centered variance that is rounded below zero is zero") {
 
 TEST_CASE("step_size: an entry that a user's step leaves where it is keeps its memory") {
   const auto trained = [](int idle) {
-    const Tensor w = row({0, 0}).requires_grad_();
-    Diagonal diagonal({w}, row({0.1, 0.1}));
+    const Tensor w = torch::zeros({20}, torch::kDouble).requires_grad_();
+    const Tensor moving = torch::full({20}, 0.1, torch::kDouble), resting = torch::zeros_like(w);
+    Diagonal diagonal({w}, moving);
     ProximalStep prox(diagonal, w, L1(0.5));
     prox.options().memory(4);
     const auto train = [&](int steps) {
+      torch::manual_seed(12);
       for (int t = 0; t < steps; ++t) {
-        step_with(diagonal, w, torch::randn({2}, torch::kDouble));
+        step_with(diagonal, w, torch::randn({20}, torch::kDouble));
         prox.step();
       }
     };
-    torch::manual_seed(12);
     train(40);
-    diagonal.steps_ = row({0, 0});
+    diagonal.steps_ = resting;
     train(idle);
-    diagonal.steps_ = row({0.1, 0.1});
-    torch::manual_seed(13);
-    train(40);
+    diagonal.steps_ = moving;
+    train(1);
     return w.detach().clone();
   };
   REQUIRE(support::same_bits(trained(0), trained(10)));
