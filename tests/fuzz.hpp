@@ -124,7 +124,7 @@ inline Tree random_tree(std::size_t depth, std::vector<Tree>& grown) {
 }
 
 inline void freeze_some(const Tree& tree) {
-  const std::size_t eighths = below(9);
+  const std::size_t eighths = once_in(6) ? 8 : below(4);
   for (const Place& place : tree.places) {
     if (below(8) < eighths) place.tensor.set_requires_grad(false);
   }
@@ -150,7 +150,7 @@ inline std::string glob_of(std::string path) {
     const std::size_t start = below(path.size() + 1);
     const std::size_t length = below(std::min<std::size_t>(path.size() - start, 8) + 1);
     const bool has_dot = contains(path.substr(start, length), ".");
-    const bool across = has_dot ? !once_in(20) : once_in(4);
+    const bool across = has_dot ? !once_in(50) : once_in(4);
     path.replace(start, length, length == 1 && once_in(2) ? "?" : across ? "**" : "*");
   }
   return path;
@@ -186,7 +186,7 @@ inline Expression random_rule(const Places& places) {
     if (rule.verb == "under") name = module_of(name);
     if (contains(rule.verb, "matching")) name = glob_of(name);
     if (contains(rule.verb, "dim")) name = std::to_string(below(4));
-    if (is_list && once_in(80)) name.insert(below(name.size() + 1), random_name());
+    if (is_list && once_in(200)) name.insert(below(name.size() + 1), random_name());
     rule.names.push_back(name);
   }
   return rule;
