@@ -90,7 +90,7 @@ inline std::string random_name() {
 inline Tensor random_tensor() {
   static const std::vector types{torch::kDouble, torch::kHalf, torch::kLong, torch::kComplexFloat};
   const std::vector<int64_t> sizes(below(4), 1 + static_cast<int64_t>(below(2)));
-  return torch::zeros(sizes, once_in(2) ? torch::kFloat : one_of(types));
+  return torch::zeros(sizes, once_in(3) ? one_of(types) : torch::kFloat);
 }
 
 /// A module whose tensors and children may be among those that were `grown` before.
@@ -173,7 +173,8 @@ inline std::string regex_of(const Texts& globs) {
 }
 
 inline Expression random_rule(const Places& places) {
-  static const Texts plain{"everything", "weights", "biases", "normalization", "of_type"};
+  static const Texts plain{"everything", "weights",       "weights", "biases",
+                           "biases",     "normalization", "of_type"};
   static const Texts named{"dim",  "dim_at_least", "where",    "named",
                            "leaf", "under",        "matching", "matching_regex"};
   if (once_in(3)) return {one_of(plain)};
@@ -182,6 +183,7 @@ inline Expression random_rule(const Places& places) {
       contains("named leaf under matching_regex", rule.verb) && rule.verb != "matching";
   while (rule.names.size() < (is_list ? 2 : 1)) {
     std::string name = one_of(places).path;
+    for (int i = 0; i < 9 && !contains(name, "."); ++i) name = one_of(places).path;
     if (rule.verb == "leaf") name = leaf_of(name);
     if (rule.verb == "under") name = module_of(name);
     if (contains(rule.verb, "matching")) name = glob_of(name);
