@@ -174,7 +174,6 @@ TEST_CASE("Fuzz: a second evaluator of random selectors selects, describes and r
       FAIL("the library and the second evaluator differ");
     }
   }
-  std::cout << selected << "\n";
   REQUIRE(selected > count / 4);
   REQUIRE(refused > count / 4);
 }
