@@ -39,6 +39,23 @@ struct Ridge {
   Tensor value(const Tensor& w) const { return mu * w.square(); }
 };
 
+/// A formula for lanes of which the value at 0 is not 0.
+struct Offset {
+  [[maybe_unused]] static constexpr bool takes_lanes = true;
+  template <class Number>
+  Number value(const Number& w) const {
+    return 1 + 2 * w.abs();
+  }
+  template <class Number>
+  Number slope(const Number& w) const {
+    return 2 * w.sign();
+  }
+  template <class Number>
+  Number prox(const Number& w, const Number& step) const {
+    return w - w.clamp(-2 * step, 2 * step);
+  }
+};
+
 Tensor gradient(const Tensor& term, const Tensor& w, bool create_graph = false) {
   return torch::autograd::grad({term}, {w}, {}, /*retain_graph=*/true, create_graph)[0];
 }
@@ -137,6 +154,23 @@ TEST_CASE("Penalty: a user's formula needs no more than value") {
   REQUIRE(torch::allclose(rows, w.square().sum(1).sqrt().sum()));
 }
 
+TEST_CASE("Penalty: a user's formula for lanes gives the same for every number of entries") {
+  torch::manual_seed(4);
+  for (const auto type : {torch::kFloat, torch::kDouble}) {
+    for (int64_t n = 0; n < 80; ++n) {
+      CAPTURE(n, type);
+      const Penalty offset(Offset{});
+      const Tensor w = torch::randn({n}, type).requires_grad_();
+      const Tensor expected = soft_threshold(w.detach(), 0.5);
+      const Tensor term = offset(w);
+      REQUIRE(torch::allclose(term, 1.0 * n + 2 * w.abs().sum()));
+      REQUIRE(same_bits(gradient(term, w), 2 * w.sign()));
+      offset.prox_(w, 0.25);
+      REQUIRE(same_bits(w, expected));
+    }
+  }
+}
+
 TEST_CASE(
     "Penalty: a schedule writes to the formula, and a bad strength is found at the next use") {
   const Tensor w = torch::ones({3}).requires_grad_();
@@ -202,8 +236,12 @@ TEST_CASE("Penalty: a failed prox_ changes nothing") {
 TEST_CASE("prox_: thresholds, shrinks, and gives true zeros") {
   const auto stepped = [](const auto& penalty, double step) {
     const Tensor w = torch::tensor({-3.0, -0.5, -0.0, 0.0, 0.5, 1.0, 3.0}, torch::kDouble);
-    penalty.prox_(w, step);
-    REQUIRE(support::negative_zeros(w) == 0);
+    const Tensor strided = torch::stack({w, w}, 1).select(1, 0);
+    for (const Tensor& tensor : {w, strided}) {
+      penalty.prox_(tensor, step);
+      REQUIRE(support::negative_zeros(tensor) == 0);
+    }
+    REQUIRE(torch::equal(w, strided));
     return w;
   };
   const auto expect = [](std::vector<double> x) { return torch::tensor(x, torch::kDouble); };
@@ -302,10 +340,12 @@ TEST_CASE("prox_: half types are computed in float32 and rounded once") {
 }
 
 TEST_CASE("In place: a backward through a graph that is older than the prox throws") {
-  const Tensor w = torch::ones({3}).requires_grad_();
-  const Tensor term = L1(1)(w) + (w * w).sum();
-  L1(1).prox_(w, 0.1);
-  REQUIRE_THROWS_AS(term.backward(), c10::Error);
+  for (const auto type : {torch::kFloat, torch::kBFloat16}) {
+    const Tensor w = torch::ones({3}, type).requires_grad_();
+    const Tensor term = L1(1)(w) + (w * w).sum();
+    L1(1).prox_(w, 0.1);
+    REQUIRE_THROWS_AS(term.backward(), c10::Error);
+  }
 }
 
 TEST_CASE("soft_threshold: by a number and by a tensor, out of place and in place") {
@@ -364,9 +404,11 @@ TEST_CASE("sparsity: counts exact zeros, rows, columns, filters and what is not 
 }
 
 TEST_CASE("Penalty: a factor in front of a term is in its gradient") {
-  const Tensor w = torch::ones({3}).requires_grad_();
-  (3 * L1(0.5)(w)).backward();
-  REQUIRE(torch::equal(w.grad(), torch::full({3}, 1.5)));
+  for (const auto type : {torch::kFloat, torch::kBFloat16}) {
+    const Tensor w = torch::ones({3}, type).requires_grad_();
+    (3 * L1(0.5)(w)).backward();
+    REQUIRE(torch::equal(w.grad(), torch::full({3}, 1.5, type)));
+  }
 }
 
 TEST_CASE("Penalty: no piece of a half tensor overflows in its sum") {

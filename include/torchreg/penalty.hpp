@@ -18,8 +18,10 @@ namespace torchreg {
 /// torch::Tensor for X): the penalty of each entry, summed by the library. With slope(w), the
 /// derivative per entry, the gradient is explicit; without, autograd finds it. With prox(w, step)
 /// it is usable in ProximalStep. With `static constexpr bool is_separable = false` it gets whole
-/// tensors in their own shape, otherwise any piece of one. Optional, for errors and tables: a
-/// static `name`, and `strengths()`, the pairs of name and value that must be finite and >= 0.
+/// tensors in their own shape, otherwise any piece of one. With `takes_lanes = true` its templates
+/// are compiled for detail::Lanes too, which has a few of Tensor's functions; on the CPU a tensor
+/// is then read and written once. Optional, for errors and tables: a static `name`, and
+/// `strengths()`, the pairs of name and value that must be finite and >= 0.
 template <class Formula>
 class Penalty {
  public:

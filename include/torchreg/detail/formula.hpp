@@ -54,6 +54,13 @@ template <class Formula>
 struct IsSeparable<Formula, std::void_t<decltype(Formula::is_separable)>>
     : std::bool_constant<Formula::is_separable> {};
 
+/// Whether value, slope and prox do for Lanes too, as a separable formula may say.
+template <class Formula, class = void>
+struct TakesLanes : std::false_type {};
+template <class Formula>
+struct TakesLanes<Formula, std::void_t<decltype(Formula::takes_lanes)>>
+    : std::bool_constant<Formula::takes_lanes && IsSeparable<Formula>::value> {};
+
 template <class Formula, class = void>
 struct HasName : std::false_type {};
 template <class Formula>

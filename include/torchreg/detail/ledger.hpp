@@ -48,8 +48,11 @@ class Ledger {
 
   /// Takes momentum buffers that exist already for those of a long run.
   void start_at_limit() {
+    GroupPosition next;  // where to look first: optimizers mostly have the module's own order
     for (Entry& entry : entries_) {
+      entry.position = next;
       const Reading reading = read_state(entry);
+      next = {entry.position.group, entry.position.index + 1};
       const bool has_buffer = reading.momentum != nullptr && reading.counter > 0;
       entry.kappa = has_buffer ? momentum_limit(*reading.momentum) : kBeforeFirstStep;
       if (reading.counter == 0) entry.mark_seen(reading);
@@ -103,11 +106,11 @@ class Ledger {
     return moved;
   }
 
-  /// The optimizer's state of an entry: its counter, its trace and the step that follows from them.
-  /// An optimizer of the user's has none that is known.
+  /// The optimizer's state of an entry; of an optimizer of the user's, none is known.
   Reading read_state(const Entry& entry) const {
-    const auto* group = find_group(*optimizer_, entry.parameter.tensor, entry.position);
-    TORCH_CHECK_VALUE(group != nullptr, "ProximalStep: ", literal(entry.parameter.path),
+    const auto& [path, tensor, owner] = entry.parameter;
+    const auto* group = find_group(*optimizer_, tensor, entry.position);
+    TORCH_CHECK_VALUE(group != nullptr, "ProximalStep: ", literal(path),
                       " is in no parameter group of this optimizer");
     if (read_ != nullptr) return read_(group->options(), find_state(*optimizer_, entry.key));
     Reading reading;

@@ -4,31 +4,12 @@
 
 #include <cmath>
 #include <string>
-#include <type_traits>
 
 namespace torchreg::detail {
 
-// The functions that formulas are written in, for float, double and torch::Tensor alike.
-
-template <class Number, class = std::enable_if_t<std::is_arithmetic_v<Number>>>
-Number abs(Number x) {
-  return std::fabs(x);
-}
-inline torch::Tensor abs(const torch::Tensor& x) { return x.abs(); }
-
-/// -1, 0 or 1; 0 at zero, a valid subgradient of the absolute value.
-template <class Number, class = std::enable_if_t<std::is_arithmetic_v<Number>>>
-Number sign(Number x) {
-  return static_cast<Number>((x > 0) - (x < 0));
-}
-inline torch::Tensor sign(const torch::Tensor& x) { return x.sign(); }
-
 /// S(x, t) = sign(x) max(|x| - t, 0), written so that NaN stays NaN and infinities stay infinite.
-template <class Number, class = std::enable_if_t<std::is_arithmetic_v<Number>>>
-Number shrink(Number x, Number t) {
-  return x - (x > t ? t : x < -t ? -t : x);
-}
-inline torch::Tensor shrink(const torch::Tensor& x, const torch::Tensor& t) {
+template <class Number>
+Number shrink(const Number& x, const Number& t) {
   return x - x.clamp(-t, t);
 }
 

@@ -8,8 +8,37 @@
 #include <cstdint>
 
 #include <torchreg/detail/formula.hpp>
+#include <torchreg/detail/lanes.hpp>
 
 namespace torchreg::detail {
+
+/// Whether tensors of one shape lie in memory alike and without gaps, so that their entries
+/// correspond in the order of memory. Undefined tensors do.
+template <std::size_t count>
+bool lie_alike(const std::array<torch::Tensor, count>& tensors) {
+  const torch::Tensor& first = tensors[0];
+  return first.is_non_overlapping_and_dense() &&
+         std::all_of(tensors.begin() + 1, tensors.end(), [&](const torch::Tensor& tensor) {
+           return !tensor.defined() || tensor.strides() == first.strides();
+         });
+}
+
+/// Whether a formula can be evaluated in the processor's lanes, on the tensors' memory as it lies.
+template <class Formula, std::size_t count>
+bool fit_lanes(const std::array<torch::Tensor, count>& tensors) {
+  if constexpr (kHasSimd && TakesLanes<Formula>::value) {
+    const auto type = tensors[0].scalar_type();
+    return cpu_has_simd() && (type == torch::kFloat || type == torch::kDouble) &&
+           std::all_of(tensors.begin(), tensors.end(),
+                       [&](const torch::Tensor& tensor) {
+                         return !tensor.defined() ||
+                                (tensor.is_cpu() && tensor.has_storage() && !tensor.is_neg() &&
+                                 tensor.scalar_type() == type);
+                       }) &&
+           lie_alike(tensors);
+  }
+  return false;
+}
 
 /// Entries in a piece that stays in the cache while several operations pass over it. Below ATen's
 /// grain size of 32768, so that each operation on a flat piece is serial, and its sum has the same
@@ -20,16 +49,14 @@ inline int64_t piece_size(const torch::Tensor& tensor) {
 
 /// Calls act(pieces) on corresponding pieces of tensors of one shape; an undefined tensor has
 /// undefined pieces. The pieces are flat where the tensors lie in memory alike and without gaps.
-template <std::size_t count, class Act>
+/// A formula of whole tensors gets them in one piece.
+template <class Formula, std::size_t count, class Act>
 void for_each_piece(const std::array<torch::Tensor, count>& tensors, int64_t entries, Act act) {
   const torch::Tensor& first = tensors[0];
-  if (first.numel() == 0) return;
-  if (first.numel() <= entries) return act(tensors);
+  if (IsSeparable<Formula>::value && first.numel() == 0) return;
+  if (!IsSeparable<Formula>::value || first.numel() <= entries) return act(tensors);
 
-  const bool flat = first.is_non_overlapping_and_dense() &&
-                    std::all_of(tensors.begin(), tensors.end(), [&](const torch::Tensor& tensor) {
-                      return !tensor.defined() || tensor.strides() == first.strides();
-                    });
+  const bool flat = lie_alike(tensors);
   std::array<torch::Tensor, count> whole, pieces;
   for (std::size_t i = 0; i < count; ++i) {
     const torch::Tensor& tensor = tensors[i];
@@ -43,16 +70,6 @@ void for_each_piece(const std::array<torch::Tensor, count>& tensors, int64_t ent
       pieces[i] = whole[i].narrow(0, row, std::min(rows_a_piece, rows - row));
     }
     act(pieces);
-  }
-}
-
-/// The same in one piece for a formula of whole tensors.
-template <class Formula, std::size_t count, class Act>
-void for_each_piece_of(const std::array<torch::Tensor, count>& tensors, int64_t entries, Act act) {
-  if constexpr (IsSeparable<Formula>::value) {
-    for_each_piece(tensors, entries, act);
-  } else {
-    act(tensors);
   }
 }
 

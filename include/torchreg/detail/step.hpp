@@ -2,6 +2,8 @@
 
 #include <torch/types.h>
 
+#include <cmath>
+
 #include <torchreg/detail/number.hpp>
 
 namespace torchreg::detail {
@@ -20,25 +22,33 @@ struct Step {
   bool is_scalar() const { return !second_moment.defined() && !given.defined(); }
 };
 
-/// The same with pieces of the step's tensors: as a tensor of the piece's shape and of the compute
-/// type of `like`, or 0-dim if the step is one for all entries.
-///
-/// An entry whose q is 0 never had a gradient, and gets the plain rate that SGD would have; rate /
-/// eps would erase it at once.
+/// 1 / step of an entry: (sqrt(q) + eps) / scale, with the correction of q's bias in scale and eps.
+struct InverseStep {
+  double inverse_scale, eps, inverse_rate;
+
+  explicit InverseStep(const Step& step)
+      : inverse_scale(1 / (step.factor * step.rate * std::sqrt(step.correction))),
+        eps(step.eps * std::sqrt(step.correction)),
+        inverse_rate(1 / step.rate) {}
+
+  /// An entry whose q is 0 never had a gradient, and gets the plain rate that SGD would have; rate
+  /// / eps would erase it at once. `variance` is q, or what stands in its place.
+  template <class Number>
+  [[gnu::always_inline]] Number operator()(const Number& q, const Number& variance) const {
+    return ((variance.sqrt() + eps) * inverse_scale).masked_fill(q == 0, inverse_rate);
+  }
+};
+
+/// The step as a tensor of the compute type of `like`: of its shape, or 0-dim if the step is one
+/// for all entries. The step's own tensors are of its shape.
 inline torch::Tensor evaluate(const Step& step, const torch::Tensor& like) {
   const auto options = like.options().dtype(compute_type(like.scalar_type()));
   if (step.given.defined()) return step.given.to(options).mul(step.rate);
-  if (step.is_scalar()) {  // double, where it does not promote the piece
-    return torch::full({}, step.rate, like.dim() == 0 ? options : options.dtype(torch::kDouble));
-  }
+  if (step.is_scalar()) return torch::full({}, step.rate, options);
   const torch::Tensor q = step.second_moment.to(options);
-  torch::Tensor root = q.div(step.correction);
-  if (step.mean.defined()) {
-    const torch::Tensor mean = step.mean.to(options);
-    root.addcmul_(mean, mean, -1).clamp_min_(0);
-  }
-  root.sqrt_().add_(step.eps).reciprocal_().mul_(step.rate * step.factor);
-  return root.masked_fill_(q == 0, step.rate);
+  if (!step.mean.defined()) return InverseStep(step)(q, q).reciprocal_();
+  const torch::Tensor mean = step.mean.to(options);
+  return InverseStep(step)(q, (q - mean * mean).clamp_min_(0)).reciprocal_();
 }
 
 }  // namespace torchreg::detail

@@ -8,43 +8,59 @@
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/formula.hpp>
 #include <torchreg/detail/pieces.hpp>
+#include <torchreg/detail/spans.hpp>
+#include <torchreg/detail/value.hpp>
 
 namespace torchreg::detail {
 
-/// The dtype of a term: what the tensors promote to, float32 for half types.
-inline torch::ScalarType term_type(at::TensorList tensors) {
-  torch::ScalarType type = compute_type(tensors[0].scalar_type());
-  for (const torch::Tensor& tensor : tensors) {
-    type = torch::promote_types(type, compute_type(tensor.scalar_type()));
+/// Writes a formula's slopes, times a factor, for an array of float or double.
+template <class Formula, class T>
+struct SlopeLoop {
+  using Number = Lanes<T>;
+  static constexpr int64_t stride = Number::size;
+  Formula formula;
+  double factor;
+  const T* w;
+  T* slope;
+
+  void operator()(int64_t i, int64_t count) const {
+    (formula.slope(Number::load(w + i, count)) * factor).store(slope + i, count);
   }
-  return type;
-}
+};
 
-inline torch::Tensor in_compute_type(const torch::Tensor& tensor) {
-  return tensor.to(compute_type(tensor.scalar_type()));
-}
-
-/// The sum of 0-dim tensors in their order, in double, as a 0-dim tensor of the term's type and of
-/// the first tensor's device.
-inline torch::Tensor total(std::vector<torch::Tensor> sums, at::TensorList tensors) {
-  const auto options = tensors[0].options().dtype(term_type(tensors));
-  if (sums.empty()) return torch::zeros({}, options);
-  for (torch::Tensor& sum : sums) sum = sum.to(options.dtype(torch::kDouble));
-  return torch::stack(sums).sum().to(options);
-}
-
+/// Writes outer * slope of each tensor to its gradient, where there is one.
 template <class Formula>
-torch::Tensor term_value(const Formula& formula, at::TensorList tensors) {
-  std::vector<torch::Tensor> sums;
-  for (const torch::Tensor& w : tensors) {
-    for_each_piece_of<Formula>(std::array{w}, piece_size(w),
-                               [&](const std::array<torch::Tensor, 1>& piece) {
-                                 sums.push_back(formula.value(in_compute_type(piece[0])).sum());
-                               });
+void write_slopes(const Formula& formula, at::TensorList tensors, at::TensorList gradients,
+                  const torch::Tensor& outer) {
+  std::vector<Span> spans;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const torch::Tensor &w = tensors[i], &gradient = gradients[i];
+    if (!gradient.defined()) continue;
+    if (outer.is_cpu() && fit_lanes<Formula>(std::array{w, gradient})) {
+      append_spans(spans, i, w.numel());
+      continue;
+    }
+    const torch::Tensor factor = outer.to(w.device());
+    for_each_piece<Formula>(std::array{w, gradient}, piece_size(w), [&](const auto& piece) {
+      torch::Tensor out = piece[1];
+      torch::mul_out(out, formula.slope(in_compute_type(piece[0])), factor);
+    });
   }
-  return total(std::move(sums), tensors);
+  if constexpr (kHasSimd && TakesLanes<Formula>::value) {
+    const double factor = spans.empty() ? 0 : outer.item<double>();
+    for_each_span(spans, [&](std::size_t k) {
+      const auto& [index, begin, size] = spans[k];
+      const torch::Tensor &w = tensors[index], &gradient = gradients[index];
+      const auto write = [&, begin = begin, size = size](auto zero) {
+        using T = decltype(zero);
+        run_loop(SlopeLoop<Formula, T>{formula, factor, w.data_ptr<T>() + begin,
+                                       gradient.data_ptr<T>() + begin},
+                 size);
+      };
+      w.scalar_type() == torch::kFloat ? write(0.0F) : write(0.0);
+    });
+  }
 }
 
 /// A term with a slope: one node in the graph for the whole list. Only the gradients themselves
@@ -68,25 +84,20 @@ struct Term : torch::autograd::Function<Term<Formula>> {
     const auto capsule = context->saved_data["formula"].toCapsule();
     const Formula& formula = static_cast<const Saved&>(*capsule).formula;
     const auto tensors = context->get_saved_variables();
+    const bool is_recorded = torch::GradMode::is_enabled();
     torch::autograd::variable_list gradients(tensors.size() + 1);  // none for the formula
     for (std::size_t i = 0; i < tensors.size(); ++i) {
+      const torch::Tensor& w = tensors[i];
       if (!context->needs_input_grad(i)) continue;
-      gradients[i] = gradient(formula, tensors[i], outer[0].to(tensors[i].device()));
+      gradients[i] =
+          is_recorded
+              ? (outer[0].to(w.device()) * formula.slope(in_compute_type(w))).to(w.scalar_type())
+              : torch::empty_like(w);
+    }
+    if (!is_recorded) {
+      write_slopes(formula, tensors, at::TensorList(gradients.data(), tensors.size()), outer[0]);
     }
     return gradients;
-  }
-
-  static torch::Tensor gradient(const Formula& formula, const torch::Tensor& w,
-                                const torch::Tensor& outer) {
-    if (torch::GradMode::is_enabled()) {
-      return (outer * formula.slope(in_compute_type(w))).to(w.scalar_type());
-    }
-    auto gradient = torch::empty_like(w);
-    for_each_piece_of<Formula>(std::array{w, gradient}, piece_size(w), [&](const auto& piece) {
-      torch::Tensor out = piece[1];
-      torch::mul_out(out, formula.slope(in_compute_type(piece[0])), outer);
-    });
-    return gradient;
   }
 };
 
@@ -101,7 +112,7 @@ torch::Tensor term(const Formula& formula, const std::vector<torch::Tensor>& ten
     for (const torch::Tensor& w : tensors) {
       sums.push_back(formula.value(in_compute_type(w)).sum());
     }
-    return total(std::move(sums), tensors);
+    return total(0, std::move(sums), tensors);
   }
 }
 

@@ -12,6 +12,7 @@ namespace detail {
 /// R(w) = l1 sum |w| + (l2/2) sum w^2,  prox of step R: S(w, step l1) / (1 + step l2).
 struct ElasticNetFormula {
   static constexpr const char* name = "ElasticNet";
+  static constexpr bool takes_lanes = true;
   double l1;
   double l2;
 
@@ -19,12 +20,12 @@ struct ElasticNetFormula {
 
   template <class Number>
   Number value(const Number& w) const {
-    return l1 * detail::abs(w) + (0.5 * l2) * (w * w);
+    return l1 * w.abs() + (0.5 * l2) * (w * w);
   }
 
   template <class Number>
   Number slope(const Number& w) const {
-    return l1 * detail::sign(w) + l2 * w;
+    return l1 * w.sign() + l2 * w;
   }
 
   template <class Number>

@@ -12,18 +12,19 @@ namespace detail {
 /// R(w) = lambda sum |w|,  prox of step R: S(w, step lambda).
 struct L1Formula {
   static constexpr const char* name = "L1";
+  static constexpr bool takes_lanes = true;
   double lambda;
 
   std::vector<Strength> strengths() const { return {{"lambda", lambda}}; }
 
   template <class Number>
   Number value(const Number& w) const {
-    return lambda * detail::abs(w);
+    return lambda * w.abs();
   }
 
   template <class Number>
   Number slope(const Number& w) const {
-    return lambda * detail::sign(w);
+    return lambda * w.sign();
   }
 
   template <class Number>

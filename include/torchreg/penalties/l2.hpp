@@ -12,6 +12,7 @@ namespace detail {
 /// R(w) = (lambda/2) sum w^2,  prox of step R: w / (1 + step lambda).
 struct L2Formula {
   static constexpr const char* name = "L2";
+  static constexpr bool takes_lanes = true;
   double lambda;
 
   std::vector<Strength> strengths() const { return {{"lambda", lambda}}; }

@@ -1,0 +1,120 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#include <torchreg/detail/simd.hpp>
+
+namespace torchreg::detail {
+
+/// Several entries of a tensor of float or double, in a register: a number for formulas, with those
+/// of torch::Tensor's functions that they need. As there, a double is rounded to its type first.
+template <class T>
+class Lanes;
+
+#if defined(__GNUC__) && defined(__OPTIMIZE__)
+
+// GCC would split the vectors of a function that it compiles for any processor before it inlines it
+// into one for AVX2, unless it must inline it.
+#define TORCHREG_INLINE [[gnu::always_inline]]
+
+template <class T>
+class Lanes {
+  using Bits = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+  using Vector = typename Simd<T>::Vector;
+  using Mask = typename Simd<Bits>::Vector;
+  static constexpr Bits kSign = std::numeric_limits<Bits>::min();
+
+ public:
+  static constexpr int64_t size = kVectorBytes / sizeof(T);
+
+  /// In which lanes a condition holds.
+  struct Where {
+    Mask mask;
+    TORCHREG_INLINE Where(const Mask& bits) : mask(bits) {}
+    TORCHREG_INLINE Where(const Where& other) : mask(other.mask) {}
+    Where& operator=(const Where&) = delete;
+    TORCHREG_INLINE Where operator&(const Where& other) const { return mask & other.mask; }
+  };
+
+  // Copied by hand, so that a call that is not inlined passes it in memory: which registers pass a
+  // vector depends on the processor that the caller is compiled for.
+  TORCHREG_INLINE Lanes(const Vector& x) : x_(x) {}
+  TORCHREG_INLINE Lanes(const Lanes& other) : x_(other.x_) {}
+  TORCHREG_INLINE Lanes& operator=(const Lanes& other) { return x_ = other.x_, *this; }
+  TORCHREG_INLINE Lanes(double x) { Simd<T>::fill(x_, static_cast<T>(x)); }
+
+  /// The first `count` entries there, at most `size`; 0 in the lanes beyond.
+  TORCHREG_INLINE static Lanes load(const T* from, int64_t count) {
+    if (count < size) return load_some(from, count);
+    Vector x;
+    std::memcpy(&x, from, sizeof x);
+    return x;
+  }
+  TORCHREG_INLINE void store(T* to, int64_t count) const {
+    if (count < size) return store_some(to, count);
+    std::memcpy(to, &x_, sizeof x_);
+  }
+
+  TORCHREG_INLINE friend Lanes operator+(const Lanes& a, const Lanes& b) { return a.x_ + b.x_; }
+  TORCHREG_INLINE friend Lanes operator-(const Lanes& a, const Lanes& b) { return a.x_ - b.x_; }
+  TORCHREG_INLINE friend Lanes operator*(const Lanes& a, const Lanes& b) { return a.x_ * b.x_; }
+  TORCHREG_INLINE friend Lanes operator/(const Lanes& a, const Lanes& b) { return a.x_ / b.x_; }
+  TORCHREG_INLINE friend Where operator>(const Lanes& a, const Lanes& b) { return a.x_ > b.x_; }
+  TORCHREG_INLINE friend Where operator==(const Lanes& a, const Lanes& b) { return a.x_ == b.x_; }
+  TORCHREG_INLINE friend Where operator!=(const Lanes& a, const Lanes& b) { return a.x_ != b.x_; }
+
+  TORCHREG_INLINE Lanes operator-() const { return -x_; }
+  TORCHREG_INLINE Lanes reciprocal() const { return 1 / *this; }
+  TORCHREG_INLINE Lanes abs() const { return Vector(Mask(x_) & ~kSign); }
+  TORCHREG_INLINE Lanes sign() const {
+    return Lanes(0).masked_fill(*this > 0, 1).masked_fill(-*this > 0, -1);
+  }
+  TORCHREG_INLINE Where isfinite() const { return *this - *this == 0; }
+  TORCHREG_INLINE Lanes clamp(const Lanes& low, const Lanes& high) const {
+    return high.where(*this > high, low.where(low > *this, *this));
+  }
+  TORCHREG_INLINE Lanes where(const Where& condition, const Lanes& otherwise) const {
+    return condition.mask ? x_ : otherwise.x_;
+  }
+  TORCHREG_INLINE Lanes masked_fill(const Where& condition, double x) const {
+    return Lanes(x).where(condition, *this);
+  }
+  TORCHREG_INLINE Lanes sqrt() const {
+    Lanes root = *this;
+    Simd<T>::sqrt(root.x_);
+    return root;
+  }
+
+  /// 0 in the lanes beyond `count`.
+  TORCHREG_INLINE Lanes first(int64_t count) const {
+    Lanes kept = *this;
+    for (int64_t i = std::max<int64_t>(count, 0); i < size; ++i) kept.x_[i] = 0;
+    return kept;
+  }
+  double sum() const {
+    double sum = 0;
+    for (int64_t i = 0; i < size; ++i) sum += x_[i];
+    return sum;
+  }
+
+ private:
+  [[gnu::noinline]] static Lanes load_some(const T* from, int64_t count) {
+    Vector x = {};
+    for (int64_t i = 0; i < count; ++i) x[i] = from[i];
+    return x;
+  }
+  [[gnu::noinline]] void store_some(T* to, int64_t count) const {
+    for (int64_t i = 0; i < count; ++i) to[i] = x_[i];
+  }
+
+  Vector x_;
+};
+
+#undef TORCHREG_INLINE
+#endif
+
+}  // namespace torchreg::detail

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__GNUC__) && defined(__x86_64__)
+#include <immintrin.h>
+#define TORCHREG_AVX2 __attribute__((target("avx2")))
+#else
+#define TORCHREG_AVX2
+#endif
+
+// Vectors of GCC's and Clang's, which become SIMD instructions at any level of optimization but
+// none, where LibTorch's own kernels are faster. On x86 they are AVX2's, whatever processor the
+// user compiles for; whether there is one is asked at run time.
+
+namespace torchreg::detail {
+
+#if !defined(__GNUC__) || !defined(__OPTIMIZE__)
+
+constexpr bool kHasSimd = false;
+inline bool cpu_has_simd() { return false; }
+
+#else
+
+constexpr bool kHasSimd = true;
+
+#ifdef __x86_64__
+constexpr std::size_t kVectorBytes = 32;
+inline bool cpu_has_simd() { return __builtin_cpu_supports("avx2") != 0; }
+#else
+constexpr std::size_t kVectorBytes = 16;
+inline bool cpu_has_simd() { return true; }
+#endif
+
+template <class T>
+struct Simd {
+  using Vector __attribute__((vector_size(kVectorBytes))) = T;
+
+  TORCHREG_AVX2 static void fill(Vector& x, T value) {
+#ifdef __x86_64__
+    if constexpr (sizeof(T) == 4) x = Vector(_mm256_set1_ps(value));
+    if constexpr (sizeof(T) == 8) x = Vector(_mm256_set1_pd(value));
+#else
+    x = Vector{} + value;
+#endif
+  }
+
+  TORCHREG_AVX2 static void sqrt(Vector& x) {
+#ifdef __x86_64__
+    if constexpr (sizeof(T) == 4) x = Vector(_mm256_sqrt_ps(x));
+    if constexpr (sizeof(T) == 8) x = Vector(_mm256_sqrt_pd(x));
+#else
+    for (std::size_t i = 0; i < kVectorBytes / sizeof(T); ++i) x[i] = std::sqrt(x[i]);
+#endif
+  }
+};
+
+/// loop(i, size - i) for i = 0, Loop::stride, 2 Loop::stride, ... below size, with all that it
+/// calls compiled for these vectors. Returns the loop, as std::for_each() does.
+template <class Loop>
+__attribute__((flatten)) TORCHREG_AVX2 Loop run_loop(Loop loop, int64_t size) {
+  for (int64_t i = 0; i < size; i += Loop::stride) loop(i, size - i);
+  return loop;
+}
+
+#endif
+
+}  // namespace torchreg::detail
+
+#undef TORCHREG_AVX2

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <ATen/TensorIterator.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+namespace torchreg::detail {
+
+/// Corresponding parts of flat tensors that lie alike. Their length is fixed, so that sums over
+/// them have the same bits with any number of threads.
+struct Span {
+  std::size_t index;  ///< of the tensor in its list
+  int64_t begin;
+  int64_t size;
+};
+
+inline void append_spans(std::vector<Span>& spans, std::size_t index, int64_t entries) {
+  constexpr int64_t kLength = int64_t{1} << 16;
+  for (int64_t begin = 0; begin < entries; begin += kLength) {
+    spans.push_back({index, begin, std::min(kLength, entries - begin)});
+  }
+}
+
+/// act(k) for each span k, on LibTorch's threads where that pays. at::parallel_for would be serial
+/// where the user compiles without OpenMP; the loop of a TensorIterator is run by LibTorch's code.
+inline void for_each_span(const std::vector<Span>& spans,
+                          const std::function<void(std::size_t)>& act) {
+  const auto count = static_cast<int64_t>(spans.size());
+  int64_t entries = 0;
+  for (const Span& span : spans) entries += span.size;
+  if (count < 2 || entries < 2 * at::internal::GRAIN_SIZE || at::get_num_threads() == 1) {
+    for (std::size_t k = 0; k < spans.size(); ++k) act(k);
+    return;
+  }
+  const auto loop = [&](char** data, const int64_t* strides, int64_t size, int64_t /*rows*/) {
+    for (int64_t i = 0; i < size; ++i) {
+      act(static_cast<std::size_t>(*reinterpret_cast<int64_t*>(data[0] + i * strides[0])));
+    }
+  };
+  const int64_t grain = std::max<int64_t>(1, count * at::internal::GRAIN_SIZE / entries);
+  torch::Tensor numbers = torch::arange(count, torch::kLong);
+  at::TensorIterator::nullary_op(numbers).for_each(loop, grain);
+}
+
+}  // namespace torchreg::detail
