@@ -124,28 +124,33 @@ TEST_CASE("Odd tensors: a large sliced or transposed parameter is stepped as a c
 
 TEST_CASE("Odd tensors: a negated view is read and written as what it stands for") {
   const Tensor base = torch::tensor({-3.0, -1.0, 2.0});
-  const Tensor view = torch::_neg_view(base);
-  REQUIRE(L1(1)(view).item<double>() == 6);
+  const Tensor view = torch::_neg_view(base).detach().requires_grad_();
+  const Tensor term = L1(1)(view);
+  REQUIRE(term.item<double>() == 6);
+  term.backward();
+  REQUIRE(torch::equal(view.grad(), torch::tensor({1.0, 1.0, -1.0})));
   L1(1).prox_(view, 2);
   REQUIRE(torch::equal(view, torch::tensor({1.0, 0.0, 0.0})));
   REQUIRE(torch::equal(base, torch::tensor({-1.0, 0.0, 0.0})));
 }
 
-TEST_CASE("Odd tensors: an optimizer's state of another dtype is converted") {
+TEST_CASE("Odd tensors: an optimizer's state may have another dtype and another layout") {
   torch::manual_seed(32);
-  const Tensor w = torch::randn({40000}).requires_grad_(), same = w.detach().clone();
+  const Tensor w = torch::randn({200, 300}).t().detach().requires_grad_();
   optim::Adam adam({w}, optim::AdamOptions(0.1));
   ProximalStep prox(adam, w, L1(0.5));
   prox.options().memory(0);
   w.mutable_grad() = torch::randn_like(w);
   adam.step();
-  for (const auto& state : adam.state()) {
-    auto& moments = static_cast<optim::AdamParamState&>(*state.second);
-    moments.exp_avg_sq(moments.exp_avg_sq().to(torch::kDouble));
+  auto& state = static_cast<optim::AdamParamState&>(*adam.state().begin()->second);
+  const Tensor moments = state.exp_avg_sq();
+  for (const Tensor& other : {moments.to(torch::kDouble), moments.contiguous()}) {
+    state.exp_avg_sq(other.mul_(2));  // as a step would write to it
+    state.step(state.step() + 1);
+    const Tensor expected = soft_threshold(w.detach(), 0.5 * step_size(adam, w));
+    prox.step();
+    REQUIRE(torch::allclose(w, expected, 1e-6, 1e-6));
   }
-  const Tensor expected = soft_threshold(w.detach(), 0.5 * step_size(adam, w));
-  prox.step();
-  REQUIRE(torch::allclose(w, expected, 1e-6, 1e-6));
 }
 
 TEST_CASE("Odd tensors: an expanded parameter is refused, and its term counts every entry") {

@@ -114,10 +114,10 @@ ProxTraits prox_traits(const Formula& formula) {
   if constexpr (!IsSeparable<Formula>::value) return {true, false};
   const double inf = std::numeric_limits<double>::infinity();
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  const auto probe =
-      torch::tensor({std::numeric_limits<double>::min(), nan, inf, -inf}, torch::kDouble);
-  const auto answer = formula.prox(probe, torch::ones({}, torch::kDouble)).contiguous();
-  const double* x = answer.template data_ptr<double>();
+  double probe[] = {std::numeric_limits<double>::min(), nan, inf, -inf};
+  const auto w = torch::from_blob(probe, {4}, torch::kDouble);
+  const auto z = formula.prox(w, torch::ones({}, torch::kDouble)).contiguous();
+  const double* x = z.template data_ptr<double>();
   return {x[0] == 0, x[1] != x[1] && x[2] == inf && x[3] == -inf};
 }
 

@@ -5,10 +5,16 @@
 #include <cstdint>
 
 #if defined(__GNUC__) && defined(__x86_64__)
-#include <immintrin.h>
 #define TORCHREG_AVX2 __attribute__((target("avx2")))
 #else
 #define TORCHREG_AVX2
+#endif
+
+// Newer Clangs have it, in place of the builtins for a processor.
+#ifdef __clang__
+#if __has_builtin(__builtin_elementwise_sqrt)
+#define TORCHREG_HAS_ELEMENTWISE_SQRT
+#endif
 #endif
 
 // Vectors of GCC's and Clang's, which become SIMD instructions at any level of optimization but
@@ -38,19 +44,14 @@ template <class T>
 struct Simd {
   using Vector __attribute__((vector_size(kVectorBytes))) = T;
 
-  TORCHREG_AVX2 static void fill(Vector& x, T value) {
-#ifdef __x86_64__
-    if constexpr (sizeof(T) == 4) x = Vector(_mm256_set1_ps(value));
-    if constexpr (sizeof(T) == 8) x = Vector(_mm256_set1_pd(value));
-#else
-    x = Vector{} + value;
-#endif
-  }
+  TORCHREG_AVX2 static void fill(Vector& x, T value) { x = Vector{} + value; }
 
   TORCHREG_AVX2 static void sqrt(Vector& x) {
-#ifdef __x86_64__
-    if constexpr (sizeof(T) == 4) x = Vector(_mm256_sqrt_ps(x));
-    if constexpr (sizeof(T) == 8) x = Vector(_mm256_sqrt_pd(x));
+#if defined(TORCHREG_HAS_ELEMENTWISE_SQRT)
+    x = __builtin_elementwise_sqrt(x);
+#elif defined(__x86_64__)
+    if constexpr (sizeof(T) == 4) x = __builtin_ia32_sqrtps256(x);
+    if constexpr (sizeof(T) == 8) x = __builtin_ia32_sqrtpd256(x);
 #else
     for (std::size_t i = 0; i < kVectorBytes / sizeof(T); ++i) x[i] = std::sqrt(x[i]);
 #endif
@@ -70,3 +71,4 @@ __attribute__((flatten)) TORCHREG_AVX2 Loop run_loop(Loop loop, int64_t size) {
 }  // namespace torchreg::detail
 
 #undef TORCHREG_AVX2
+#undef TORCHREG_HAS_ELEMENTWISE_SQRT
