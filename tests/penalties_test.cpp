@@ -144,6 +144,18 @@ TEST_CASE("Penalty: half types accumulate in float32, and lists promote") {
   REQUIRE(torch::equal(twice.grad(), torch::ones({2}, torch::kDouble)));
 }
 
+TEST_CASE("Penalty: a term of many small tensors of different types is the sum of theirs") {
+  torch::manual_seed(5);
+  std::vector<Tensor> tensors;
+  double expected = 0;
+  for (int64_t i = 0; i < 60; ++i) {
+    const auto type = i % 7 == 3 ? torch::kHalf : i % 2 == 0 ? torch::kBFloat16 : torch::kFloat;
+    tensors.push_back(torch::randn({i, 40}).to(type).t());
+    expected += tensors.back().abs().sum(torch::kDouble).item<double>();
+  }
+  REQUIRE(L1(1)(tensors).item<double>() == Approx(expected));
+}
+
 TEST_CASE("Penalty: a user's formula needs no more than value") {
   torch::manual_seed(2);
   const Tensor w = torch::randn({3, 4}, torch::kDouble).requires_grad_();

@@ -153,6 +153,56 @@ TEST_CASE("Odd tensors: an optimizer's state may have another dtype and another 
   }
 }
 
+TEST_CASE("Odd tensors: small ones that are stepped together are stepped as each alone") {
+  for (const auto& [name, make, settles] : optimizer_cases()) {
+    CAPTURE(name);
+    torch::manual_seed(33);
+    std::vector<Tensor> together, alone;
+    for (int64_t i = 0; i < 24; ++i) {
+      const auto type = i % 8 == 5 ? torch::kFloat : i < 12 ? torch::kBFloat16 : torch::kDouble;
+      const Tensor wide = torch::randn({i / 2, 2 * i}, torch::kDouble).to(type);
+      for (auto* list : {&together, &alone}) {
+        list->push_back(wide.clone().slice(1, 0, c10::nullopt, 2).detach().requires_grad_());
+      }
+    }
+    const auto optimizer = make(together, 0.05), twin = make(alone, 0.05);
+    // The last four have another rate; Adagrad takes no parameters later.
+    const bool has_groups = name.find("Adagrad") == std::string::npos;
+    for (auto* each : {optimizer.get(), twin.get()}) {
+      if (!has_groups) continue;
+      auto& parameters = each->param_groups()[0].params();
+      const std::vector<Tensor> last(parameters.end() - 4, parameters.end());
+      parameters.resize(20);
+      auto options = each->param_groups()[0].options().clone();
+      options->set_lr(0.1);
+      each->add_param_group(optim::OptimizerParamGroup(last, std::move(options)));
+    }
+    ProximalStep prox(*optimizer, together, L1(0.3));
+    std::vector<ProximalStep<L1>> steps;
+    for (const Tensor& w : alone) steps.emplace_back(*twin, w, L1(0.3));
+    for (int t = 0; t < 12; ++t) {
+      for (std::size_t i = 0; i < together.size(); ++i) {
+        const bool rests = i % 5 == 4 && t % 3 == 1;  // so that memories are of different age
+        const Tensor g = torch::randn_like(together[i]);
+        together[i].mutable_grad() = rests ? Tensor() : g;
+        alone[i].mutable_grad() = rests ? Tensor() : g.clone();
+      }
+      optimizer->step();
+      twin->step();
+      prox.step();
+      for (std::size_t i = 0; i < steps.size(); ++i) {
+        if (alone[i].grad().defined() || name != "SGD") steps[i].step();
+      }
+    }
+    for (std::size_t i = 0; i < together.size(); ++i) {
+      CAPTURE(i);
+      REQUIRE(torch::allclose(together[i], alone[i], 1e-5, 1e-6));
+      REQUIRE(torch::equal(together[i] == 0, alone[i] == 0));
+    }
+    REQUIRE(sparsity(together).zeros > 0);
+  }
+}
+
 TEST_CASE("Odd tensors: an expanded parameter is refused, and its term counts every entry") {
   const Tensor w = torch::ones({1}).requires_grad_();
   const Tensor wide = w.expand({4});

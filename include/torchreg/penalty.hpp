@@ -1,11 +1,13 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
+#include <torchreg/detail/batches.hpp>
 #include <torchreg/detail/checks.hpp>
-#include <torchreg/detail/prox.hpp>
 #include <torchreg/detail/step.hpp>
 #include <torchreg/detail/term.hpp>
 #include <torchreg/select.hpp>
@@ -89,10 +91,9 @@ class Penalty {
     detail::check_strengths(formula_);
     detail::check_writable(name(), parameters);
     if constexpr (detail::HasProx<Formula>::value) {
-      const auto traits = detail::prox_traits(formula_);
-      for (const Parameter& parameter : parameters) {
-        detail::prox_(formula_, traits, parameter.tensor, step);
-      }
+      std::vector<detail::Update> updates;
+      for (const Parameter& parameter : parameters) updates.push_back({parameter.tensor, step, {}});
+      detail::prox_all(formula_, detail::prox_traits(formula_), updates, [](std::size_t) {});
     }
   }
 

@@ -65,6 +65,13 @@ struct Entry {
     mark_seen(reading);
   }
 
+  /// Notes that a prox has followed the pending moves.
+  void settle() {
+    steps += pending;
+    pending = 0;
+    pending_rate = 0;
+  }
+
   /// One step for all pending moves: their sum if scalar, their number times the one read if not.
   Step pending_step(const Reading& reading) const {
     Step step = reading.step;

@@ -12,6 +12,9 @@ template <class Number>
 Number shrink(const Number& x, const Number& t) {
   return x - x.clamp(-t, t);
 }
+inline torch::Tensor shrink(const torch::Tensor& x, const torch::Tensor& t) {
+  return x - torch::minimum(torch::maximum(x, -t), t);  // clamp() is slow where t is 0-dim
+}
 
 /// Half and bfloat16 are computed in float32; float and double in themselves.
 inline torch::ScalarType compute_type(torch::ScalarType type) {

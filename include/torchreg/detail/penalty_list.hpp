@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include <torchreg/detail/batches.hpp>
 #include <torchreg/detail/entry.hpp>
 #include <torchreg/detail/formula.hpp>
-#include <torchreg/detail/prox.hpp>
 
 namespace torchreg::detail {
 
@@ -59,18 +59,20 @@ struct PenaltyList {
 template <class... Penalties>
 void act(std::vector<Entry>& entries, const std::vector<Reading>& readings,
          const PenaltyList<Penalties...>& penalties, const Traits& traits, int64_t n) {
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    Entry& entry = entries[i];
-    if (entry.pending == 0 || !entry.parameter.tensor.requires_grad()) continue;
-    const int64_t steps = entry.steps + entry.pending;
-    const Memory memory{entry.memory, newest_weight(entry.pending, steps, n)};
-    const Step step = entry.pending_step(readings[i]);
-    penalties.with_formula(entry.penalty, [&](const auto& formula) {
-      prox_(formula, traits[entry.penalty], entry.parameter.tensor, step, memory);
+  for (std::size_t penalty = 0; penalty < sizeof...(Penalties); ++penalty) {
+    std::vector<Update> updates;
+    std::vector<Entry*> owners;
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      Entry& entry = entries[i];
+      const torch::Tensor& tensor = entry.parameter.tensor;
+      if (entry.penalty != penalty || entry.pending == 0 || !tensor.requires_grad()) continue;
+      const double weight = newest_weight(entry.pending, entry.steps + entry.pending, n);
+      updates.push_back({tensor, entry.pending_step(readings[i]), {entry.memory, weight}});
+      owners.push_back(&entry);
+    }
+    penalties.with_formula(penalty, [&](const auto& formula) {
+      prox_all(formula, traits[penalty], updates, [&](std::size_t i) { owners[i]->settle(); });
     });
-    entry.steps = steps;
-    entry.pending = 0;
-    entry.pending_rate = 0;
   }
 }
 

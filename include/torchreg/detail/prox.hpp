@@ -97,18 +97,25 @@ void prox_in_lanes(const Formula& formula, const ProxTraits& traits, const torch
   w.unsafeGetTensorImpl()->bump_version();
 }
 
+/// Whether prox_ takes one pass.
+template <class Formula>
+bool goes_in_lanes(const torch::Tensor& w, const Step& step, const Memory& memory) {
+  return !step.mean.defined() && !step.given.defined() &&
+         fit_lanes<Formula>(std::array{w, memory.m, step.second_moment});
+}
+
 /// w <- prox of step R, in place and without gradient.
 template <class Formula>
 void prox_(const Formula& formula, const ProxTraits& traits, const torch::Tensor& w,
            const Step& step, const Memory& memory = {}) {
-  const std::array tensors{w, memory.m, step.second_moment, step.mean, step.given};
   if constexpr (kHasSimd && TakesLanes<Formula>::value) {
-    if (!step.mean.defined() && !step.given.defined() && fit_lanes<Formula>(tensors)) {
+    if (goes_in_lanes<Formula>(w, step, memory)) {
       return w.scalar_type() == torch::kFloat
                  ? prox_in_lanes<float>(formula, traits, w, step, memory)
                  : prox_in_lanes<double>(formula, traits, w, step, memory);
     }
   }
+  const std::array tensors{w, memory.m, step.second_moment, step.mean, step.given};
   const int threads = w.is_cpu() ? at::get_num_threads() : 1;
   for_each_piece<Formula>(tensors, piece_size(w) * threads, [&](const auto& piece) {
     Step piece_of_step = step;

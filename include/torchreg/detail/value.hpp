@@ -73,17 +73,30 @@ double sum_in_lanes(const Formula& formula, const torch::Tensor& w, const Span& 
 template <class Formula>
 torch::Tensor term_value(const Formula& formula, at::TensorList tensors) {
   std::vector<Span> spans;
-  std::vector<torch::Tensor> sums;
+  std::vector<torch::Tensor> sums, small;
+  int64_t small_entries = 0;
+  const auto sum_small = [&] {  // as one: an operation costs as much as thousands of entries
+    if (!small.empty()) sums.push_back(formula.value(in_compute_type(torch::cat(small))).sum());
+    small.clear();
+    small_entries = 0;
+  };
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const torch::Tensor& w = tensors[i];
     if (fit_lanes<Formula>(std::array{w})) {
       append_spans(spans, i, w.numel());
+    } else if (IsSeparable<Formula>::value && 4 * w.numel() <= piece_size(w)) {
+      const bool fits = small.empty() || (small[0].scalar_type() == w.scalar_type() &&
+                                          small[0].device() == w.device());
+      if (!fits || small_entries + w.numel() > piece_size(w)) sum_small();
+      small.push_back(w.reshape({-1}));
+      small_entries += w.numel();
     } else {
       for_each_piece<Formula>(std::array{w}, piece_size(w), [&](const auto& piece) {
         sums.push_back(formula.value(in_compute_type(piece[0])).sum());
       });
     }
   }
+  sum_small();
   std::vector<double> sums_of_spans(spans.size());
   if constexpr (kHasSimd && TakesLanes<Formula>::value) {
     for_each_span(spans, [&](std::size_t k) {
