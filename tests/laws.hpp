@@ -36,7 +36,14 @@ struct Case {
 template <class Penalty, class... More>
 Case make_case(const std::string& name, const Penalty& penalty, More... more) {
   return {name, [penalty](const Tensor& w) { return penalty(w); },
-          [penalty](const Tensor& w, const Tensor& step) { penalty.prox_(w, step); }, more...};
+          [penalty](const Tensor& w, const Tensor& step) {
+            if (step.dim() == 0 && w.dim() > 0) {
+              penalty.prox_(w, step.item<double>());  // in lanes, where a step per entry is not
+            } else {
+              penalty.prox_(w, step);
+            }
+          },
+          more...};
 }
 
 /// lambda log(1 + |w|/eps), a formula of a user's: not convex.

@@ -198,6 +198,8 @@ TEST_CASE("Odd tensors: small ones that are stepped together are stepped as each
       CAPTURE(i);
       REQUIRE(torch::allclose(together[i], alone[i], 1e-5, 1e-6));
       REQUIRE(torch::equal(together[i] == 0, alone[i] == 0));
+      // The adaptive ones take roots, which MKL rounds in more than one way.
+      if (contains(name, "SGD")) REQUIRE(same_bits(together[i], alone[i]));
     }
     REQUIRE(sparsity(together).zeros > 0);
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
 #include <torch/types.h>
 
