@@ -75,7 +75,8 @@ class Lanes {
   }
   TORCHREG_INLINE Where isfinite() const { return *this - *this == 0; }
   TORCHREG_INLINE Lanes clamp(const Lanes& low, const Lanes& high) const {
-    return high.where(*this > high, low.where(low > *this, *this));
+    const Lanes raised = low.where(low > *this, *this);
+    return high.where(raised > high, raised);
   }
   TORCHREG_INLINE Lanes where(const Where& condition, const Lanes& otherwise) const {
     return condition.mask ? x_ : otherwise.x_;

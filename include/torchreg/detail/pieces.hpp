@@ -25,7 +25,7 @@ bool lie_alike(const std::array<torch::Tensor, count>& tensors) {
 
 /// Whether a formula can be evaluated in the processor's lanes, on the tensors' memory as it lies.
 template <class Formula, std::size_t count>
-bool fit_lanes(const std::array<torch::Tensor, count>& tensors) {
+static bool fit_lanes(const std::array<torch::Tensor, count>& tensors) {
   if constexpr (kHasSimd && TakesLanes<Formula>::value) {
     const auto type = tensors[0].scalar_type();
     return cpu_has_simd() && (type == torch::kFloat || type == torch::kDouble) &&

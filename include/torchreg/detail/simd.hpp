@@ -19,14 +19,15 @@
 
 // Vectors of GCC's and Clang's, which become SIMD instructions at any level of optimization but
 // none, where LibTorch's own kernels are faster. On x86 they are AVX2's, whatever processor the
-// user compiles for; whether there is one is asked at run time.
+// user compiles for; whether there is one is asked at run time. A program may have units with and
+// without optimization: what tells them apart is static, so that neither takes the other's.
 
 namespace torchreg::detail {
 
 #if !defined(__GNUC__) || !defined(__OPTIMIZE__)
 
 constexpr bool kHasSimd = false;
-inline bool cpu_has_simd() { return false; }
+static inline bool cpu_has_simd() { return false; }
 
 #else
 
@@ -34,17 +35,17 @@ constexpr bool kHasSimd = true;
 
 #ifdef __x86_64__
 constexpr std::size_t kVectorBytes = 32;
-inline bool cpu_has_simd() { return __builtin_cpu_supports("avx2") != 0; }
+static inline bool cpu_has_simd() { return __builtin_cpu_supports("avx2") != 0; }
 #else
 constexpr std::size_t kVectorBytes = 16;
-inline bool cpu_has_simd() { return true; }
+static inline bool cpu_has_simd() { return true; }
 #endif
 
 template <class T>
 struct Simd {
   using Vector __attribute__((vector_size(kVectorBytes))) = T;
 
-  TORCHREG_AVX2 static void fill(Vector& x, T value) { x = Vector{} + value; }
+  TORCHREG_AVX2 static void fill(Vector& x, T value) { x = value - Vector{}; }
 
   TORCHREG_AVX2 static void sqrt(Vector& x) {
 #if defined(TORCHREG_HAS_ELEMENTWISE_SQRT)
@@ -58,11 +59,13 @@ struct Simd {
   }
 };
 
-/// loop(i, size - i) for i = 0, Loop::stride, 2 Loop::stride, ... below size, with all that it
+/// loop(i, count) for each whole stride of entries from i on, and for the rest, with all that it
 /// calls compiled for these vectors. Returns the loop, as std::for_each() does.
 template <class Loop>
 __attribute__((flatten)) TORCHREG_AVX2 Loop run_loop(Loop loop, int64_t size) {
-  for (int64_t i = 0; i < size; i += Loop::stride) loop(i, size - i);
+  int64_t i = 0;
+  for (; i + Loop::stride <= size; i += Loop::stride) loop(i, Loop::stride);
+  if (i < size) loop(i, size - i);
   return loop;
 }
 

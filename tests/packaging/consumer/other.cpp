@@ -1,3 +1,8 @@
 #include <torchreg/torchreg.hpp>
 
-double one_norm(const torch::Tensor& w) { return torchreg::L1(1.0)(w).item<double>(); }
+void prox_of_other(const torch::Tensor& w) { torchreg::L1(2.0).prox_(w, 0.5); }
+
+// This unit is optimized and comes first, main.cpp is not: there, the linker must not take this
+// function, after which a term would leave out what it takes to go through lanes.
+bool (*fit_lanes)(const std::array<torch::Tensor, 1>&) =
+    torchreg::detail::fit_lanes<torchreg::detail::L1Formula>;
