@@ -205,6 +205,40 @@ TEST_CASE("Odd tensors: small ones that are stepped together are stepped as each
   }
 }
 
+TEST_CASE("CUDA: a step there is the step here, after every optimizer") {
+  if (!torch::cuda::is_available()) {
+    WARN("skipped: no CUDA device");
+    return;
+  }
+  for (const auto& [name, make, settles] : optimizer_cases()) {
+    CAPTURE(name);
+    torch::manual_seed(34);
+    std::vector<Tensor> here, there;
+    for (int64_t i = 0; i < 20; ++i) {
+      here.push_back(support::double_parameter({i, 5}));
+      there.push_back(here.back().detach().to(torch::kCUDA).requires_grad_());
+    }
+    const auto optimizer = make(here, 0.05), twin = make(there, 0.05);
+    ProximalStep prox(*optimizer, here, L1(0.3)), prox_there(*twin, there, L1(0.3));
+    for (int t = 0; t < 20; ++t) {
+      for (std::size_t i = 0; i < here.size(); ++i) {
+        here[i].mutable_grad() = torch::randn_like(here[i]);
+        there[i].mutable_grad() = here[i].grad().to(torch::kCUDA);
+      }
+      optimizer->step();
+      twin->step();
+      prox.step();
+      prox_there.step();
+    }
+    for (std::size_t i = 0; i < here.size(); ++i) {
+      CAPTURE(i);
+      REQUIRE(torch::allclose(there[i].cpu(), here[i], 1e-8, 1e-10));
+      REQUIRE(torch::equal(there[i].cpu() == 0, here[i] == 0));
+    }
+    REQUIRE(sparsity(here).zeros > 0);
+  }
+}
+
 TEST_CASE("Odd tensors: an expanded parameter is refused, and its term counts every entry") {
   const Tensor w = torch::ones({1}).requires_grad_();
   const Tensor wide = w.expand({4});
