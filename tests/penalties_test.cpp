@@ -310,6 +310,7 @@ TEST_CASE("prox_: pieces, layouts and threads make no difference") {
       large,
       large.t(),
       torch::randn({400, 300}).slice(1, 0, 200),
+      torch::randn({2, 100001}).slice(1, 0, 100000),
       torch::randn({2, 8, 60, 70}).contiguous(torch::MemoryFormat::ChannelsLast),
       torch::randn({}),
       torch::randn({0, 3}),
@@ -321,20 +322,49 @@ TEST_CASE("prox_: pieces, layouts and threads make no difference") {
     L1(1).prox_(w, 0.5);
     REQUIRE(same_bits(w, expected));
   }
-  const Tensor x = torch::randn({300001}).requires_grad_();
   const int threads = at::get_num_threads();
-  std::vector<Tensor> values, results;
-  for (const int count : {1, 2, 8}) {
-    at::set_num_threads(count);
-    values.push_back(L1(0.3)(x).detach());
-    results.push_back(x.detach().clone());
-    ElasticNet(1, 1).prox_(results.back(), 0.1);
+  for (const Tensor& x : {torch::randn({300001}), torch::randn({2, 300001}).slice(1, 1)}) {
+    std::vector<Tensor> values, results;
+    for (const int count : {1, 2, 8}) {
+      at::set_num_threads(count);
+      values.push_back(L1(0.3)(x));
+      results.push_back(x.clone());
+      ElasticNet(1, 1).prox_(results.back(), 0.1);
+    }
+    at::set_num_threads(threads);
+    for (std::size_t i = 1; i < values.size(); ++i) {
+      REQUIRE(same_bits(values[0], values[i]));
+      REQUIRE(same_bits(results[0], results[i]));
+    }
   }
+}
+
+#if __has_include(<ATen/ops/_lazy_clone.h>)
+TEST_CASE("Penalty: a lazy copy of a large tensor is read and written on threads") {
+  const Tensor w = torch::ones({1 << 18});
+  const int threads = at::get_num_threads();
+  at::set_num_threads(2);
+  REQUIRE(L1(1)(torch::_lazy_clone(w)).item<double>() == 1 << 18);
+  const Tensor copy = torch::_lazy_clone(w);
+  L1(1).prox_(copy, 0.25);
   at::set_num_threads(threads);
-  for (std::size_t i = 1; i < values.size(); ++i) {
-    REQUIRE(same_bits(values[0], values[i]));
-    REQUIRE(same_bits(results[0], results[i]));
-  }
+  REQUIRE((copy == 0.75).all().item<bool>());
+  REQUIRE((w == 1).all().item<bool>());
+}
+#endif
+
+TEST_CASE("Penalty: a sum that float cannot hold is infinite") {
+  const Tensor w = torch::full({1}, 3e38, torch::kFloat);
+  REQUIRE(L1(1)({w, w.clone()}).item<double>() == kInf);
+}
+
+TEST_CASE("prox_: a user's may return another dtype than it gets") {
+  struct InFloat {
+    Tensor prox(const Tensor& w, const Tensor& step) const { return (w - step).to(torch::kFloat); }
+  };
+  const Tensor w = torch::ones({3});
+  Penalty(InFloat{}).prox_(w, 0.25);
+  REQUIRE((w == 0.75).all().item<bool>());
 }
 
 TEST_CASE("prox_: half types are computed in float32 and rounded once") {
@@ -377,6 +407,7 @@ TEST_CASE("soft_threshold: by a number and by a tensor, out of place and in plac
   REQUIRE(contains(error_of([&] { soft_threshold(torch::arange(3), 1.0); }),
                    "soft_threshold: \"tensor 0\" is Long"));
   REQUIRE(contains(error_of([&] { soft_threshold(Tensor(), 1.0); }), "is undefined"));
+  REQUIRE(contains(error_of([&] { soft_threshold(w, torch::ones({3, 1})); }), "expand"));
   const Tensor x = torch::tensor({-2.0, 0.5}).requires_grad_();
   REQUIRE(torch::equal(gradient(soft_threshold(x, 1.0).sum(), x), torch::tensor({1.0, 0.0})));
 }

@@ -461,6 +461,14 @@ TEST_CASE("State: a saved state that does not fit throws and changes nothing") {
                    "the saved state is of \"fc1.bias\""));
   REQUIRE(contains(error_of([&] { load(of_a, saved(sgd)); }),
                    "ProximalStep: the archive holds no state of a ProximalStep"));
+  torch::serialize::OutputArchive short_lists;
+  short_lists.write("tensors", c10::IValue(std::vector<std::string>{"\"tensor 0\" [2]"}));
+  short_lists.write("counts", c10::IValue(std::vector<int64_t>{0}));
+  short_lists.write("rates", c10::IValue(std::vector<double>{}));
+  std::ostringstream stream;
+  short_lists.save_to(stream);
+  REQUIRE(contains(error_of([&] { load(of_a, stream.str()); }),
+                   "ProximalStep: the saved state is of another version of torchreg"));
   REQUIRE(saved(of_a).size() == before.size());
 }
 
@@ -759,4 +767,37 @@ TEST_CASE("State: one that fits in part is not loaded in part") {
   REQUIRE(contains(error_of([&] { load(of_ab, saved(of_ac)); }), "the saved state is of"));
   of_ab.flush();
   REQUIRE(a.item<double>() == 0.9);
+}
+
+TEST_CASE("Memory: L2 keeps none, where denormals are flushed too") {
+  at::globalContext().setFlushDenormal(true);
+  const bool l1_makes_zeros = torchreg::detail::prox_traits(L1(1).formula()).makes_zeros;
+  const bool l2_makes_zeros = torchreg::detail::prox_traits(L2(1).formula()).makes_zeros;
+  at::globalContext().setFlushDenormal(false);
+  REQUIRE(l1_makes_zeros);
+  REQUIRE_FALSE(l2_makes_zeros);
+}
+
+TEST_CASE("ProximalStep: in InferenceMode it steps, or says that it cannot") {
+  const Tensor w = row({1, 2}).requires_grad_(), twin = row({1, 2}).requires_grad_();
+  optim::Adam adam({w}, optim::AdamOptions(0.1)), adam_of_twin({twin}, optim::AdamOptions(0.1));
+  ProximalStep prox(adam, w, L1(0.5)), prox_of_twin(adam_of_twin, twin, L1(0.5));
+  for (int t = 0; t < 3; ++t) {
+    step_with(adam_of_twin, twin, row({1, -1}));
+    prox_of_twin.step();
+    w.mutable_grad() = row({1, -1});
+    c10::InferenceMode inference;
+    adam.step();
+    prox.step();
+    REQUIRE(same_bits(w, twin));
+  }
+  optim::SGD sgd({w}, optim::SGDOptions(0.1).momentum(0.9));
+  ProximalStep after_sgd(sgd, w, L1(0.5));
+  w.mutable_grad() = row({1, -1});
+  c10::InferenceMode inference;
+  sgd.step();
+  REQUIRE(
+      contains(error_of([&] { after_sgd.step(); }),
+               "ProximalStep: momentum that was made in InferenceMode does not tell whether SGD "
+               "has stepped; use torch::NoGradGuard"));
 }

@@ -18,6 +18,8 @@ namespace optim = torch::optim;
 
 namespace {
 
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
 void step_with(optim::Optimizer& optimizer, const Tensor& w, const Tensor& gradient) {
   w.mutable_grad() = gradient.clone();
   optimizer.step();
@@ -414,6 +416,21 @@ TEST_CASE("Threads: a penalty and its selector are safe for concurrent const use
   }
   for (std::thread& thread : threads) thread.join();
   for (const double value : found) REQUIRE(value == expected);
+}
+
+TEST_CASE("Second moments: one of NaN makes no zero") {
+  for (const int64_t memory : {0, 256}) {
+    CAPTURE(memory);
+    const Tensor w = torch::full({20}, 2.0).requires_grad_();
+    optim::Adam adam({w}, optim::AdamOptions(0.1));
+    ProximalStep prox(adam, w, L1(0.5));
+    prox.options().memory(memory);
+    step_with(adam, w, torch::full({20}, kNaN));
+    torch::NoGradGuard no_grad;
+    w.fill_(2);  // as nan_to_num_() would repair it
+    prox.step();
+    REQUIRE((w != 0).all().item<bool>());
+  }
 }
 
 TEST_CASE("Second moments: denormal and huge gradients leave finite parameters finite") {

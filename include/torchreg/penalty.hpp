@@ -21,9 +21,10 @@ namespace torchreg {
 /// derivative per entry, the gradient is explicit; without, autograd finds it. With prox(w, step)
 /// it is usable in ProximalStep. With `static constexpr bool is_separable = false` it gets whole
 /// tensors in their own shape, otherwise any piece of one. With `takes_lanes = true` its templates
-/// are compiled for detail::Lanes too, which has a few of Tensor's functions; on the CPU a tensor
-/// is then read and written once. Optional, for errors and tables: a static `name`, and
-/// `strengths()`, the pairs of name and value that must be finite and >= 0.
+/// are compiled for detail::Lanes too, and on the CPU a tensor is then read and written once; Lanes
+/// have + - * / > == != & and Tensor's abs, sign, clamp, where, masked_fill, isfinite, reciprocal
+/// and sqrt. Optional, for errors and tables: a static `name`, and `strengths()`, the pairs of name
+/// and value that must be finite and >= 0.
 template <class Formula>
 class Penalty {
  public:

@@ -87,7 +87,8 @@ class ProximalStep {
     act(readings, traits);
   }
 
-  /// Forgets memory, pending steps and momentum, after parameters were changed by hand.
+  /// Forgets memory, pending steps and momentum, after parameters were changed by hand or the
+  /// optimizer's state was cleared.
   void reset() {
     ledger_.forget();
     calls_ = 0;

@@ -16,7 +16,7 @@ inline torch::Tensor soft_threshold(const torch::Tensor& w, const torch::Tensor&
   detail::check_floating("soft_threshold", Parameters(w));
   detail::check_strengths_in("soft_threshold: t", t);
   const torch::Tensor x = w.to(detail::compute_type(w.scalar_type()));
-  return detail::shrink(x, t).to(w.scalar_type()) + 0.0;
+  return detail::shrink(x, t.dim() == 0 ? t : t.expand_as(w)).to(w.scalar_type()) + 0.0;
 }
 
 /// The same with one threshold for all entries.

@@ -55,6 +55,8 @@ inline void load(torch::serialize::InputArchive& archive, Ledger& ledger, int64_
   const std::vector<std::string> labels = labels_of(entries);
   const std::vector<int64_t> counts = counts_value.toIntVector();
   const std::vector<double> rates = rates_value.toDoubleVector();
+  TORCH_CHECK_VALUE(counts.size() == 1 + 3 * entries.size() && rates.size() == 2 * entries.size(),
+                    "ProximalStep: the saved state is of another version of torchreg");
   for (std::size_t i = 0; i < entries.size(); ++i) {
     TORCH_CHECK_VALUE(saved[i].toStringRef() == labels[i], "ProximalStep: the saved state is of ",
                       saved[i].toStringRef(), " where this one has ", labels[i]);

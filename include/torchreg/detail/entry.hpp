@@ -80,8 +80,14 @@ struct Entry {
   }
 
  private:
+  /// 0 for a tensor that was made in InferenceMode, which has none.
   static int64_t version_of(const Reading& reading) {
-    return reading.trace.defined() ? static_cast<int64_t>(reading.trace._version()) : 0;
+    if (!reading.trace.defined()) return 0;
+    if (!reading.trace.is_inference()) return static_cast<int64_t>(reading.trace._version());
+    TORCH_CHECK(reading.momentum == nullptr,
+                "ProximalStep: momentum that was made in InferenceMode does not tell whether SGD "
+                "has stepped; use torch::NoGradGuard");
+    return 0;
   }
 
   double next_kappa(const Reading& reading) const {

@@ -114,10 +114,11 @@ ProxTraits prox_traits(const Formula& formula) {
   if constexpr (!IsSeparable<Formula>::value) return {true, false};
   const double inf = std::numeric_limits<double>::infinity();
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  double probe[] = {std::numeric_limits<double>::min(), nan, inf, -inf};
+  double probe[] = {1e-150, nan, inf, -inf};  // no denormals, which may be flushed to 0
   const auto w = torch::from_blob(probe, {4}, torch::kDouble);
-  const auto z = formula.prox(w, torch::ones({}, torch::kDouble)).contiguous();
-  const double* x = z.template data_ptr<double>();
+  const torch::Tensor z = formula.prox(w, torch::ones({}, torch::kDouble));
+  const auto all = z.to(torch::kDouble).contiguous();
+  const double* x = all.template data_ptr<double>();
   return {x[0] == 0, x[1] != x[1] && x[2] == inf && x[3] == -inf};
 }
 

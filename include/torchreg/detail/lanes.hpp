@@ -15,7 +15,7 @@ namespace torchreg::detail {
 template <class T>
 class Lanes;
 
-#if defined(__GNUC__) && defined(__OPTIMIZE__)
+#ifdef TORCHREG_HAS_SIMD
 
 // GCC would split the vectors of a function that it compiles for any processor before it inlines it
 // into one for AVX2, unless it must inline it.
@@ -73,7 +73,9 @@ class Lanes {
   TORCHREG_INLINE Lanes sign() const {
     return Lanes(0).masked_fill(*this > 0, 1).masked_fill(-*this > 0, -1);
   }
-  TORCHREG_INLINE Where isfinite() const { return *this - *this == 0; }
+  TORCHREG_INLINE Where isfinite() const {
+    return Lanes(std::numeric_limits<double>::infinity()) > abs();
+  }
   TORCHREG_INLINE Lanes clamp(const Lanes& low, const Lanes& high) const {
     const Lanes raised = low.where(low > *this, *this);
     return high.where(raised > high, raised);
@@ -116,6 +118,7 @@ class Lanes {
 };
 
 #undef TORCHREG_INLINE
+#undef TORCHREG_HAS_SIMD
 #endif
 
 }  // namespace torchreg::detail

@@ -49,7 +49,8 @@ inline const torch::optim::OptimizerParamGroup* find_group(const torch::optim::O
   };
   if (is_at(position)) return &groups[position.group];
   for (GroupPosition p; p.group < groups.size(); ++p.group) {
-    for (p.index = 0; p.index < groups[p.group].params().size(); ++p.index) {
+    const std::size_t count = groups[p.group].params().size();
+    for (p.index = 0; p.index != count; ++p.index) {  // nvcc takes a < for a template's
       if (!is_at(p)) continue;
       position = p;
       return &groups[p.group];

@@ -62,14 +62,16 @@ void for_each_piece(const std::array<torch::Tensor, count>& tensors, int64_t ent
     const torch::Tensor& tensor = tensors[i];
     whole[i] = flat && tensor.defined() ? tensor.as_strided({first.numel()}, {1}) : tensor;
   }
-  const int64_t rows = whole[0].size(0);
+  const auto sizes = whole[0].sizes();
+  const auto longest = std::max_element(sizes.begin(), sizes.end());
+  const int64_t rows = *longest, dim = longest - sizes.begin();
   const int64_t rows_a_piece = std::max<int64_t>(1, entries / (first.numel() / rows));
   for (int64_t row = 0; row < rows; row += rows_a_piece) {
     for (std::size_t i = 0; i < count; ++i) {
       if (!whole[i].defined()) continue;
-      pieces[i] = whole[i].narrow(0, row, std::min(rows_a_piece, rows - row));
+      pieces[i] = whole[i].narrow(dim, row, std::min(rows_a_piece, rows - row));
     }
-    act(pieces);
+    for_each_piece<Formula>(pieces, entries, act);  // a row may be longer than a piece
   }
 }
 

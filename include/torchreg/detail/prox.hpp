@@ -63,6 +63,7 @@ struct ProxLoop {
       step = inverse.reciprocal();
     }
     Number z = textbook_prox(formula, traits, x, step);
+    if constexpr (adapts) z = z.where(step == step, step);  // clamp() overlooks a bound of NaN
     if constexpr (remembers) {
       const auto after =
           with_memory(formula, x, z, step, inverse, Number::load(m + i, count), weight);
@@ -76,19 +77,16 @@ struct ProxLoop {
 template <class T, class Formula>
 void prox_in_lanes(const Formula& formula, const ProxTraits& traits, const torch::Tensor& w,
                    const Step& step, const Memory& memory) {
-  const auto start = [](const torch::Tensor& tensor, int64_t i) {
-    return tensor.defined() ? tensor.data_ptr<T>() + i : nullptr;
+  const auto data = [](const torch::Tensor& tensor) {
+    return tensor.defined() ? tensor.data_ptr<T>() : nullptr;
   };
   std::vector<Span> spans;
-  append_spans(spans, 0, w.numel());
+  append_spans(spans, 0, w);
   const auto pass = [&](auto adapts, auto remembers) {
-    for_each_span(spans, [&](std::size_t k) {
-      const int64_t i = spans[k].begin;
-      const ProxLoop<Formula, T, adapts, remembers> loop{
-          formula,       traits,      step.rate,          InverseStep(step),
-          memory.weight, start(w, i), start(memory.m, i), start(step.second_moment, i)};
-      run_loop(loop, spans[k].size);
-    });
+    const ProxLoop<Formula, T, adapts, remembers> loop{
+        formula,       traits,  step.rate,      InverseStep(step),
+        memory.weight, data(w), data(memory.m), data(step.second_moment)};
+    for_each_span(spans, [&](std::size_t k) { run_loop(loop, spans[k].begin, spans[k].size); });
   };
   const auto choose = [&](auto adapts) {
     memory.m.defined() ? pass(adapts, std::true_type()) : pass(adapts, std::false_type());

@@ -4,6 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 
+// Without optimization LibTorch's own kernels are faster, -ffast-math forgets NaN and infinity, and
+// nvcc reads no vectors.
+#if defined(__GNUC__) && defined(__OPTIMIZE__) && !__FINITE_MATH_ONLY__ && !defined(__CUDACC__)
+#define TORCHREG_HAS_SIMD
+#endif
+
 #if defined(__GNUC__) && defined(__x86_64__)
 #define TORCHREG_AVX2 __attribute__((target("avx2")))
 #else
@@ -18,13 +24,13 @@
 #endif
 
 // Vectors of GCC's and Clang's, which become SIMD instructions at any level of optimization but
-// none, where LibTorch's own kernels are faster. On x86 they are AVX2's, whatever processor the
-// user compiles for; whether there is one is asked at run time. A program may have units with and
-// without optimization: what tells them apart is static, so that neither takes the other's.
+// none. On x86 they are AVX2's, whatever processor the user compiles for; whether there is one is
+// asked at run time. A program may have units with and without them. The linker then takes some
+// functions from either; those that say which kind a unit is are static, so that all stay right.
 
 namespace torchreg::detail {
 
-#if !defined(__GNUC__) || !defined(__OPTIMIZE__)
+#ifndef TORCHREG_HAS_SIMD
 
 constexpr bool kHasSimd = false;
 static inline bool cpu_has_simd() { return false; }
@@ -59,13 +65,13 @@ struct Simd {
   }
 };
 
-/// loop(i, count) for each whole stride of entries from i on, and for the rest, with all that it
-/// calls compiled for these vectors. Returns the loop, as std::for_each() does.
+/// loop(i, count) for each whole stride of `size` entries from `begin` on, and for the rest, with
+/// all that it calls compiled for these vectors. Returns the loop, as std::for_each() does.
 template <class Loop>
-__attribute__((flatten)) TORCHREG_AVX2 Loop run_loop(Loop loop, int64_t size) {
-  int64_t i = 0;
-  for (; i + Loop::stride <= size; i += Loop::stride) loop(i, Loop::stride);
-  if (i < size) loop(i, size - i);
+__attribute__((flatten)) TORCHREG_AVX2 Loop run_loop(Loop loop, int64_t begin, int64_t size) {
+  int64_t i = begin;
+  for (; i + Loop::stride <= begin + size; i += Loop::stride) loop(i, Loop::stride);
+  if (i < begin + size) loop(i, begin + size - i);
   return loop;
 }
 

@@ -38,7 +38,7 @@ void write_slopes(const Formula& formula, at::TensorList tensors, at::TensorList
     const torch::Tensor &w = tensors[i], &gradient = gradients[i];
     if (!gradient.defined()) continue;
     if (outer.is_cpu() && fit_lanes<Formula>(std::array{w, gradient})) {
-      append_spans(spans, i, w.numel());
+      append_spans(spans, i, w);
       continue;
     }
     const torch::Tensor factor = outer.to(w.device());
@@ -54,9 +54,8 @@ void write_slopes(const Formula& formula, at::TensorList tensors, at::TensorList
       const torch::Tensor &w = tensors[index], &gradient = gradients[index];
       const auto write = [&, begin = begin, size = size](auto zero) {
         using T = decltype(zero);
-        run_loop(SlopeLoop<Formula, T>{formula, factor, w.data_ptr<T>() + begin,
-                                       gradient.data_ptr<T>() + begin},
-                 size);
+        run_loop(SlopeLoop<Formula, T>{formula, factor, w.data_ptr<T>(), gradient.data_ptr<T>()},
+                 begin, size);
       };
       w.scalar_type() == torch::kFloat ? write(0.0F) : write(0.0);
     });

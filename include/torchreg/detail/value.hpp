@@ -31,8 +31,9 @@ inline torch::ScalarType term_type(at::TensorList tensors) {
 /// term's type and of the first tensor's device.
 inline torch::Tensor total(double known, std::vector<torch::Tensor> sums, at::TensorList tensors) {
   const auto options = tensors[0].options().dtype(term_type(tensors)).requires_grad(false);
-  if (sums.empty()) return torch::full({}, known, options);
-  for (torch::Tensor& sum : sums) sum = sum.to(options.dtype(torch::kDouble));
+  const auto in_double = options.dtype(torch::kDouble);  // where full() takes any number
+  if (sums.empty()) return torch::full({}, known, in_double).to(options);
+  for (torch::Tensor& sum : sums) sum = sum.to(in_double);
   return (torch::stack(sums).sum() + known).to(options);
 }
 
@@ -63,8 +64,8 @@ double sum_in_lanes(const Formula& formula, const torch::Tensor& w, const Span& 
   constexpr int64_t kBlock = 4096;
   double sum = 0;
   for (int64_t i = 0; i < span.size; i += kBlock) {
-    const ValueLoop<Formula, T> start{formula, w.data_ptr<T>() + span.begin + i};
-    const auto end = run_loop(start, std::min(kBlock, span.size - i));
+    const ValueLoop<Formula, T> start{formula, w.data_ptr<T>()};
+    const auto end = run_loop(start, span.begin + i, std::min(kBlock, span.size - i));
     sum += ((end.a + end.b) + (end.c + end.d)).sum();
   }
   return sum;
@@ -83,7 +84,7 @@ torch::Tensor term_value(const Formula& formula, at::TensorList tensors) {
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const torch::Tensor& w = tensors[i];
     if (fit_lanes<Formula>(std::array{w})) {
-      append_spans(spans, i, w.numel());
+      append_spans(spans, i, w);
     } else if (IsSeparable<Formula>::value && 4 * w.numel() <= piece_size(w)) {
       const bool fits = small.empty() || (small[0].scalar_type() == w.scalar_type() &&
                                           small[0].device() == w.device());
