@@ -339,6 +339,19 @@ TEST_CASE("prox_: pieces, layouts and threads make no difference") {
   }
 }
 
+TEST_CASE("prox_: a piece has no more entries than it may, however long a row is") {
+  for (const Tensor& w :
+       {torch::ones({2, 10001}).slice(1, 1), torch::ones({3, 70, 2, 501}).slice(2, 1)}) {
+    int64_t entries = 0;
+    torchreg::detail::for_each_piece<torchreg::detail::L1Formula>(
+        std::array{w}, 100, [&](const auto& piece) {
+          REQUIRE(piece[0].numel() <= 100);
+          entries += piece[0].numel();
+        });
+    REQUIRE(entries == w.numel());
+  }
+}
+
 #if __has_include(<ATen/ops/_lazy_clone.h>)
 TEST_CASE("Penalty: a lazy copy of a large tensor is read and written on threads") {
   const Tensor w = torch::ones({1 << 18});
