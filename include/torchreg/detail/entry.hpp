@@ -72,6 +72,13 @@ struct Entry {
     pending_rate = 0;
   }
 
+  /// Forgets everything but which moves were noted.
+  void forget() {
+    memory = torch::Tensor();
+    steps = pending = 0;
+    pending_rate = 0;
+  }
+
   /// One step for all pending moves: their sum if scalar, their number times the one read if not.
   Step pending_step(const Reading& reading) const {
     Step step = reading.step;

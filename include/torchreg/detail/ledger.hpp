@@ -61,11 +61,7 @@ class Ledger {
 
   /// Forgets everything but which moves were noted.
   void forget() {
-    for (Entry& entry : entries_) {
-      entry.memory = torch::Tensor();
-      entry.steps = entry.pending = 0;
-      entry.pending_rate = 0;
-    }
+    for (Entry& entry : entries_) entry.forget();
     start_at_limit();
   }
 
