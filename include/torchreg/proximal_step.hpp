@@ -58,15 +58,14 @@ class ProximalStep {
   /// After optimizer.step(), before a scheduler moves the learning rate. Leaves alone what the
   /// optimizer did not move; a state that was loaded in between counts as not moved. Does not
   /// synchronize with a device. Everything is checked before the first tensor is written. Half
-  /// types are computed in float32 and rounded once: a shrinkage below half a unit in the last
-  /// place (1.0 - 1e-3 in bfloat16) is rounded away.
+  /// types are rounded as by Penalty::prox_().
   void step() {
     torch::NoGradGuard no_grad;
     check();
     const auto readings = ledger_.read();
     const auto moved = ledger_.moved(readings);
-    const auto traits = penalties_.traits();
     const bool due = calls_ + 1 >= options_.every();
+    const auto traits = due ? penalties_.traits() : detail::Traits();
     if (due) ledger_.prepare_memory(traits, options_.memory());
     for (std::size_t i = 0; i < moved.size(); ++i) {
       detail::Entry& entry = ledger_.entries()[i];

@@ -15,7 +15,7 @@ namespace torchreg {
 inline torch::Tensor soft_threshold(const torch::Tensor& w, const torch::Tensor& t) {
   detail::check_floating("soft_threshold", Parameters(w));
   detail::check_strengths_in("soft_threshold: t", t);
-  const torch::Tensor x = w.to(detail::compute_type(w.scalar_type()));
+  const torch::Tensor x = detail::in_compute_type(w);
   return detail::shrink(x, t.dim() == 0 ? t : t.expand_as(w)).to(w.scalar_type()) + 0.0;
 }
 

@@ -10,17 +10,12 @@
 
 namespace torchreg::detail {
 
-/// Several entries of a tensor of float or double, in a register: a number for formulas, with those
-/// of torch::Tensor's functions that they need. As there, a double is rounded to its type first.
-template <class T>
-class Lanes;
-
-#ifdef TORCHREG_HAS_SIMD
-
 // GCC would split the vectors of a function that it compiles for any processor before it inlines it
 // into one for AVX2, unless it must inline it.
 #define TORCHREG_INLINE [[gnu::always_inline]]
 
+/// Several entries of a tensor of float or double, in a register: a number for formulas, with those
+/// of torch::Tensor's functions that they need. As there, a double is rounded to its type first.
 template <class T>
 class Lanes {
   using Bits = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
@@ -118,7 +113,5 @@ class Lanes {
 };
 
 #undef TORCHREG_INLINE
-#undef TORCHREG_HAS_SIMD
-#endif
 
 }  // namespace torchreg::detail

@@ -21,6 +21,10 @@ inline torch::ScalarType compute_type(torch::ScalarType type) {
   return type == torch::kHalf || type == torch::kBFloat16 ? torch::kFloat : type;
 }
 
+inline torch::Tensor in_compute_type(const torch::Tensor& tensor) {
+  return tensor.to(compute_type(tensor.scalar_type()));
+}
+
 /// An error for a strength, a step or a threshold that is negative, NaN or infinite.
 inline void check_strength(const std::string& what, double value) {
   TORCH_CHECK_VALUE(std::isfinite(value) && value >= 0, what, " must be finite and >= 0, got ",

@@ -30,7 +30,7 @@ template <class Formula, class Number>
 template <class Formula>
 void prox_piece(const Formula& formula, const ProxTraits& traits, torch::Tensor w,
                 const torch::Tensor& step, torch::Tensor m, double weight) {
-  const torch::Tensor x = w.to(compute_type(w.scalar_type()));
+  const torch::Tensor x = in_compute_type(w);
   const torch::Tensor z = textbook_prox(formula, traits, x, step).to(w.scalar_type());
   if (!m.defined()) {
     torch::add_out(w, z, 0.0);

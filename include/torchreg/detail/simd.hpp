@@ -33,7 +33,10 @@ namespace torchreg::detail {
 #ifndef TORCHREG_HAS_SIMD
 
 constexpr bool kHasSimd = false;
+constexpr std::size_t kVectorBytes = 16;
 static inline bool cpu_has_simd() { return false; }
+template <class T>
+struct Simd;
 
 #else
 
@@ -79,5 +82,6 @@ __attribute__((flatten)) TORCHREG_AVX2 Loop run_loop(Loop loop, int64_t begin, i
 
 }  // namespace torchreg::detail
 
+#undef TORCHREG_HAS_SIMD
 #undef TORCHREG_AVX2
 #undef TORCHREG_HAS_ELEMENTWISE_SQRT

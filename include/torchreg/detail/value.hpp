@@ -14,10 +14,6 @@
 
 namespace torchreg::detail {
 
-inline torch::Tensor in_compute_type(const torch::Tensor& tensor) {
-  return tensor.to(compute_type(tensor.scalar_type()));
-}
-
 /// The dtype of a term: what the tensors promote to, float32 for half types.
 inline torch::ScalarType term_type(at::TensorList tensors) {
   torch::ScalarType type = compute_type(tensors[0].scalar_type());
