@@ -82,6 +82,10 @@ struct Run {
   int steps = 5000;
   double lr_end = 1e-9;  ///< relative to the start
   int64_t memory = 256;
+  double max_norm = 0;  ///< 0: gradients are not clipped
+  bool tells_scale = true;
+  int steps_a_call = 1;
+  double start = 0;  ///< of all coefficients
 };
 
 /// Trains with ProximalStep in full batch, with a learning rate that is constant for the first
@@ -89,7 +93,7 @@ struct Run {
 template <class Penalty>
 Tensor train(const Problem& problem, const support::OptimizerCase& optimizer_case, Penalty penalty,
              double lr, const Run& run, double weight_decay = 0) {
-  const Tensor w = torch::zeros({problem.x.size(1)}, torch::kDouble).requires_grad_();
+  const Tensor w = torch::full({problem.x.size(1)}, run.start, torch::kDouble).requires_grad_();
   const auto optimizer = optimizer_case.make({w}, lr);
   if (weight_decay > 0) {
     auto& options = optimizer->param_groups()[0].options();
@@ -108,8 +112,13 @@ Tensor train(const Problem& problem, const support::OptimizerCase& optimizer_cas
       torch::NoGradGuard no_grad;
       w.mutable_grad() = problem.gradient(w);
     }
+    double scale = 1;
+    if (run.max_norm > 0) {
+      const double norm = torch::nn::utils::clip_grad_norm_(w, run.max_norm);
+      if (run.tells_scale) scale = std::min(1.0, run.max_norm / (norm + 1e-6));
+    }
     optimizer->step();
-    prox.step();
+    if (t % run.steps_a_call == run.steps_a_call - 1) prox.step(scale);
   }
   return w.detach();
 }
@@ -168,6 +177,72 @@ TEST_CASE("Theorem: every optimizer solves lasso, elastic net and L1-logistic re
         REQUIRE(same_support(w, solution));
         REQUIRE(distance(w, solution) < 1e-6);
       }
+    }
+  }
+}
+
+TEST_CASE("Theorem: clipped gradients with their scale reach the same minimizer", "[theorem]") {
+  const Problem problem = make_problem(200, 20, 4);
+  const Tensor solution = coordinate_descent(problem, 0.3, 0);
+  for (const auto& optimizer_case : optimizer_cases()) {
+    if (!optimizer_case.settles) continue;
+    for (const int64_t memory : {0, 256}) {
+      CAPTURE(optimizer_case.name, memory);
+      Run run;
+      run.memory = memory;
+      run.max_norm = 0.5;
+      run.steps = 20000;  // small gradients go slowly under SGD
+      if (contains(optimizer_case.name, "centered")) run.steps = 2500;
+      const double lr = lr_for(optimizer_case.name, 16);
+      const Tensor w = train(problem, optimizer_case, L1(0.3), lr, run);
+      CAPTURE(distance(w, solution));
+      REQUIRE(same_support(w, solution));
+      REQUIRE(distance(w, solution) < 1e-6);
+      run.tells_scale = false;
+      run.steps = 2500;
+      REQUIRE(distance(train(problem, optimizer_case, L1(0.3), lr, run), solution) > 0.1);
+    }
+  }
+}
+
+TEST_CASE("Theorem: a call after every fifth step reaches the solution where steps are counted",
+          "[theorem]") {
+  const Problem problem = make_problem(200, 20, 4);
+  const Tensor solution = coordinate_descent(problem, 0.3, 0);
+  for (const auto& optimizer_case : optimizer_cases()) {
+    if (!optimizer_case.settles || contains(optimizer_case.name, "SGD")) continue;
+    CAPTURE(optimizer_case.name);
+    Run run;
+    run.steps_a_call = 5;
+    if (contains(optimizer_case.name, "centered")) run.steps = 2500;
+    const Tensor w = train(problem, optimizer_case, L1(0.3), lr_for(optimizer_case.name, 16), run);
+    CAPTURE(distance(w, solution));
+    REQUIRE(same_support(w, solution));
+    REQUIRE(distance(w, solution) < 5e-3);
+  }
+}
+
+TEST_CASE("Theorem: coefficients of inputs that are always zero are zero in the end", "[theorem]") {
+  Problem problem = make_problem(200, 20, 4);
+  const std::vector<int64_t> dark = {0, 7, 19};
+  for (const int64_t j : dark) problem.x.select(1, j).zero_();
+  problem.gram = problem.x.t().mm(problem.x) / 200;
+  problem.correlation = problem.x.t().mv(problem.y) / 200;
+  const Tensor solution = coordinate_descent(problem, 0.3, 0);
+  for (const int64_t j : dark) REQUIRE(solution[j].item<double>() == 0);
+  for (const auto& optimizer_case : optimizer_cases()) {
+    if (!optimizer_case.settles) continue;
+    for (const int64_t memory : {0, 256}) {
+      CAPTURE(optimizer_case.name, memory);
+      Run run;
+      run.memory = memory;
+      run.start = 0.2;
+      if (contains(optimizer_case.name, "centered")) run.steps = 2500;
+      const Tensor w =
+          train(problem, optimizer_case, L1(0.3), lr_for(optimizer_case.name, 16), run);
+      CAPTURE(distance(w, solution));
+      REQUIRE(same_support(w, solution));
+      REQUIRE(distance(w, solution) < 1e-6);
     }
   }
 }
@@ -334,4 +409,63 @@ TEST_CASE("Theorem: every(3) with momentum reaches the same solution", "[theorem
     REQUIRE(same_support(w.detach(), solution));
     REQUIRE(distance(w.detach(), solution) < 1e-3);
   }
+}
+
+TEST_CASE("Limits: strong noise at a constant learning rate holds entries that should leave zero",
+          "[theorem]") {
+  const double lambda = 0.1, lr = 0.01;
+  const auto zeros = [&](double lr_end) {
+    torch::manual_seed(12);
+    const Tensor gradient_at_zero = (2 + torch::rand({1000}, torch::kDouble)) * lambda;
+    const Tensor w = torch::zeros({1000}, torch::kDouble).requires_grad_();
+    optim::SGD sgd({w}, optim::SGDOptions(lr).momentum(0.9));
+    ProximalStep prox(sgd, w, L1(lambda));
+    const int steps = 20000;
+    double sum = 0;
+    for (int t = 0; t < steps; ++t) {
+      support::set_lr(sgd, lr * std::pow(lr_end, std::max(0.0, 2.0 * t / steps - 1)));
+      const Tensor noise = 10 * lambda * torch::randn({1000}, torch::kDouble);
+      w.mutable_grad() = w.detach() - gradient_at_zero + noise;
+      sgd.step();
+      prox.step();
+      if (t >= steps * 9 / 10) sum += static_cast<double>(sparsity(w).zeros);
+    }
+    return sum / (steps / 10) / 1000;
+  };
+  REQUIRE(zeros(1) == Approx(2 / 3.0).margin(0.05));
+  REQUIRE(zeros(0.01) < 0.01);
+}
+
+TEST_CASE("Limits: rare gradients are too small for Adam, in a term as in a step", "[theorem]") {
+  const auto trained = [](auto options, auto make, int gap, bool as_term) {
+    const Tensor w = torch::zeros({1}, torch::kDouble).requires_grad_();
+    const auto optimizer = make(w, options);
+    const double lambda = 0.5 / gap, lr = options.lr();
+    ProximalStep prox(*optimizer, w, L1(lambda));
+    const int steps = std::max(200000, 60 * gap);
+    double sum = 0;
+    for (int t = 0; t < steps; ++t) {
+      support::set_lr(*optimizer, lr * std::pow(1e-3, std::max(0.0, 2.0 * t / steps - 1)));
+      Tensor gradient = t % gap == 0 ? w.detach() - 1 : torch::zeros_like(w);
+      if (as_term) gradient = gradient + lambda * w.detach().sign();
+      w.mutable_grad() = gradient;
+      optimizer->step();
+      if (!as_term) prox.step();
+      if (t >= steps * 9 / 10) sum += w.item<double>();
+    }
+    return sum / (steps / 10);
+  };
+  const auto adam = [](const Tensor& w, const optim::AdamOptions& options) {
+    return std::make_unique<optim::Adam>(std::vector<Tensor>{w}, options);
+  };
+  const auto sgd = [](const Tensor& w, const optim::SGDOptions& options) {
+    return std::make_unique<optim::SGD>(std::vector<Tensor>{w}, options);
+  };
+  for (const auto& [gap, expected] : {std::pair{300, 0.47}, {2000, 0.14}}) {
+    CAPTURE(gap);
+    const double by_step = trained(optim::AdamOptions(1e-3), adam, gap, false);
+    REQUIRE(by_step == Approx(expected).margin(0.01));
+    REQUIRE(trained(optim::AdamOptions(1e-3), adam, gap, true) == Approx(by_step).margin(0.01));
+  }
+  REQUIRE(trained(optim::SGDOptions(0.1), sgd, 300, false) == Approx(0.5).margin(0.01));
 }

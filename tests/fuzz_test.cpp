@@ -109,6 +109,13 @@ std::string typo_in(const Expression& e, const Places& places) {
   return "";
 }
 
+/// Whether a tensor is selected by its very name.
+bool names(const Expression& e, const Places& same) {
+  if (e.verb == "named") return holds(e, same);
+  if (e.verb == "!" || e.operands.empty() || !holds(e, same)) return false;
+  return names(e.operands[0], same) || names(e.operands[1], same);
+}
+
 /// The paths that are selected, or the first words of the error.
 struct Outcome {
   Texts paths;
@@ -129,6 +136,7 @@ Outcome outcome_of(const Expression& e, const Places& places) {
     }
     const bool is_floating = tensor.is_floating_point(), trains = tensor.requires_grad();
     trainable += is_floating && trains;
+    if (!is_floating && names(e, same)) return {{}, "select: " + quote(path) + " is "};
     if (holds(e, same)) (!is_floating ? unfit : trains ? selected : frozen).push_back(path);
   }
   if (!selected.empty()) return {selected, ""};

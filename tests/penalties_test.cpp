@@ -487,3 +487,88 @@ TEST_CASE("sparsity: rows are w[i, :] and columns are w[:, j]") {
   REQUIRE(sparsity(w).tensors[0].zero_rows == 2);
   REQUIRE(sparsity(w).tensors[0].zero_columns == 0);
 }
+
+TEST_CASE(
+    "sparsity: counts frozen parameters too, and leaves out what has no floating-point type") {
+  struct FrozenImpl : torch::nn::Module {
+    FrozenImpl() {
+      register_parameter("a", torch::zeros({2, 3}), /*requires_grad=*/false);
+      register_parameter("b", torch::ones({2}));
+      register_parameter("ids", torch::zeros({2}, torch::kLong), /*requires_grad=*/false);
+    }
+  };
+  FrozenImpl frozen;
+  const Sparsity in_part = sparsity(frozen);
+  REQUIRE(in_part.entries == 8);
+  REQUIRE(in_part.zeros == 6);
+  REQUIRE(in_part.tensors.size() == 2);
+  for (Tensor& p : frozen.parameters()) p.set_requires_grad(false);
+  REQUIRE(sparsity(frozen).zeros == 6);
+  const torch::nn::Module empty;
+  REQUIRE(contains(error_of([&] { sparsity(empty); }), "select: the module has no parameters"));
+}
+
+namespace {
+
+/// A strength for each entry of a vector, on faces that do not see that w is a column.
+struct Broadcast {
+  Tensor lambda;
+  Tensor value(const Tensor& w) const { return lambda * w.abs(); }
+  Tensor prox(const Tensor& w, const Tensor& step) const {
+    return soft_threshold(w, step) * lambda;
+  }
+};
+struct BroadcastSlope {
+  [[maybe_unused]] static constexpr const char* name = "BroadcastSlope";
+  Tensor value(const Tensor& w) const { return w.abs(); }
+  Tensor slope(const Tensor& w) const { return w.sign().unsqueeze(0); }
+};
+struct Mean {
+  Tensor value(const Tensor& w) const { return w.abs().mean(); }
+  Tensor slope(const Tensor& w) const { return w.sign() / w.numel(); }
+  Tensor prox(const Tensor& w, const Tensor&) const { return w.mean(); }
+};
+struct Undefined {
+  Tensor value(const Tensor&) const { return {}; }
+};
+
+}  // namespace
+
+TEST_CASE("Penalty: a formula's result of another shape is an error, and changes nothing") {
+  for (const auto type : {torch::kDouble, torch::kFloat, torch::kBFloat16}) {
+    const Tensor column = torch::full({4, 1}, 2, type).requires_grad_();
+    const Penalty broadcast(Broadcast{torch::ones({4}, type)});
+    REQUIRE(contains(error_of([&] { broadcast(column); }),
+                     "Penalty: value returned [4, 4] for \"tensor 0\" of shape [4, 1]"));
+    REQUIRE(contains(error_of([&] { broadcast.prox_(column, 0.1); }),
+                     "Penalty: prox returned [4, 4] for \"tensor 0\" of shape [4, 1]"));
+    const Tensor term = Penalty(BroadcastSlope{})(column);
+    REQUIRE(contains(error_of([&] { term.backward(); }),
+                     "BroadcastSlope: slope returned [1, 4, 1] for \"tensor 0\" of shape [4, 1]"));
+    REQUIRE(contains(error_of([&] { Penalty(Mean{})(column); }),
+                     "Penalty: value returned [] for \"tensor 0\" of shape [4, 1]"));
+    REQUIRE(contains(error_of([&] { Penalty(Mean{}).prox_(column, 0.1); }),
+                     "Penalty: prox returned [] for \"tensor 0\" of shape [4, 1]"));
+    REQUIRE(contains(error_of([&] { Penalty(Undefined{})(column); }),
+                     "Penalty: value returned nothing for \"tensor 0\""));
+    REQUIRE((column == 2).all().item<bool>());
+  }
+  Net net;
+  REQUIRE(contains(error_of([&] { Penalty(Mean{}, named("fc1.weight"))(net); }),
+                   "Penalty: value returned [] for \"fc1.weight\" of shape [4, 3]"));
+  REQUIRE(contains(error_of([&] { Penalty(Mean{})(net); }),
+                   "Penalty: value returned [] for \"fc1.weight ... fc2.weight\" of shape [20]"));
+  const Tensor number = torch::tensor(2.0);
+  REQUIRE(Penalty(Mean{})(number).item<double>() == 2);  // its own shape
+}
+
+TEST_CASE("Penalty: memory that is not aligned to its type is read as it lies") {
+  std::vector<char> bytes(sizeof(float) * 101 + 1);
+  std::vector<float> numbers(101, 2);
+  std::memcpy(bytes.data() + 1, numbers.data(), sizeof(float) * numbers.size());
+  const Tensor w = torch::from_blob(bytes.data() + 1, {101}, torch::kFloat);
+  REQUIRE(L1(1)(w).item<double>() == 202);
+  L1(1).prox_(w, 0.5);
+  std::memcpy(numbers.data(), bytes.data() + 1, sizeof(float) * numbers.size());
+  for (const float number : numbers) REQUIRE(number == 1.5F);
+}

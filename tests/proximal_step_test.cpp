@@ -80,14 +80,15 @@ TEST_CASE(
   prox.step();
   REQUIRE(same_bits(net->fc1->weight.detach(), kept[0]));
   REQUIRE(prox.describe() ==
-          "path         shape         penalty   lr  step\n"
-          "fc1.weight  [4, 3]  L1(lambda = 0)  0.1    lr\n"
-          "fc2.weight  [2, 4]  L1(lambda = 0)  0.1    lr\n"
-          "fc1.bias       [4]  L2(lambda = 0)  0.1    lr\n"
-          "fc2.bias       [2]  L2(lambda = 0)  0.1    lr\n");
+          "path         shape         penalty   lr  step  steps\n"
+          "fc1.weight  [4, 3]  L1(lambda = 0)  0.1    lr      2\n"
+          "fc2.weight  [2, 4]  L1(lambda = 0)  0.1    lr      2\n"
+          "fc1.bias       [4]  L2(lambda = 0)  0.1    lr      2\n"
+          "fc2.bias       [2]  L2(lambda = 0)  0.1    lr      2\n");
 }
 
-TEST_CASE("ProximalStep: takes tensors by hand, can be a member, and can be moved") {
+TEST_CASE(
+    "ProximalStep: takes tensors by hand, can be a member, and is returned where it is made") {
   struct Trainer {
     Tensor w = torch::ones({2}).requires_grad_();
     optim::SGD sgd{{w}, optim::SGDOptions(0.5)};
@@ -95,11 +96,30 @@ TEST_CASE("ProximalStep: takes tensors by hand, can be a member, and can be move
   };
   Trainer trainer;
   trainer.w.mutable_grad() = torch::zeros({2});
-  ProximalStep<L1> moved = std::move(trainer.prox);
-  moved.step();
+  trainer.prox.step();
   REQUIRE(torch::equal(trainer.w.detach(), torch::full({2}, 0.5)));
-  REQUIRE(moved.parameters().paths() == std::vector<std::string>{"tensor 0"});
-  static_assert(!std::is_copy_constructible_v<ProximalStep<L1>>);
+  REQUIRE(trainer.prox.parameters().paths() == std::vector<std::string>{"tensor 0"});
+  const auto make = [&] { return ProximalStep(trainer.sgd, trainer.w, L1(0.5)); };
+  ProximalStep<L1> made = make();
+  made.step();
+  REQUIRE(torch::equal(trainer.w.detach(), torch::full({2}, 0.25)));
+}
+
+TEST_CASE("ProximalStep: neither it nor a class that holds it can be copied or moved") {
+  struct Trainer {
+    Tensor w = torch::ones({2}).requires_grad_();
+    optim::SGD sgd{{w}, optim::SGDOptions(0.5)};
+    ProximalStep<L1> prox{sgd, {w}, L1(1)};
+  };
+  static_assert(!std::is_copy_constructible_v<Trainer> && !std::is_copy_assignable_v<Trainer>);
+  static_assert(!std::is_move_constructible_v<Trainer> && !std::is_move_assignable_v<Trainer>);
+  std::vector<std::unique_ptr<Trainer>> trainers;  // what a growing list of them takes
+  for (int i = 0; i < 20; ++i) trainers.push_back(std::make_unique<Trainer>());
+  for (const auto& trainer : trainers) {
+    trainer->w.mutable_grad() = torch::zeros({2});
+    trainer->prox.step();
+    REQUIRE(torch::equal(trainer->w.detach(), torch::full({2}, 0.5)));
+  }
 }
 
 TEST_CASE("ProximalStep: what the optimizer did not move is left alone, whatever the gradient is") {
@@ -494,8 +514,10 @@ TEST_CASE("ProximalStep: errors say who, what was required and what came, and ch
           "ProximalStep: \"fc1.weight\" is selected by two penalties; the prox of a sum is not the "
           "sum of proxes: use ElasticNet");
   optim::SGD half({net->fc2->weight}, optim::SGDOptions(0.1));
-  REQUIRE(error_of([&] { ProximalStep(half, net, L1(1)); }) ==
-          "ProximalStep: \"fc1.weight\" is in no parameter group of this optimizer");
+  REQUIRE(
+      error_of([&] { ProximalStep(half, net, L1(1)); }) ==
+      "ProximalStep: \"fc1.weight\" is in no parameter group of this optimizer; give the penalty "
+      "a narrower selector, or the optimizer this parameter");
   REQUIRE(contains(error_of([&] { ProximalStep(sgd, torch::arange(3), L1(1)); }),
                    "ProximalStep: \"tensor 0\" is Long; a floating-point tensor is required"));
   REQUIRE(contains(error_of([&] { ProximalStep(sgd, Tensor(), L1(1)); }),
@@ -800,4 +822,22 @@ TEST_CASE("ProximalStep: in InferenceMode it steps, or says that it cannot") {
       contains(error_of([&] { after_sgd.step(); }),
                "ProximalStep: momentum that was made in InferenceMode does not tell whether SGD "
                "has stepped; use torch::NoGradGuard"));
+}
+
+TEST_CASE(
+    "ProximalStep: describe() shows a decay of no objective, and what training never touches") {
+  const Tensor a = row({1}).requires_grad_(), b = row({1}).requires_grad_();
+  optim::AdamW adamw({a, b}, optim::AdamWOptions(0.1).weight_decay(0.01));
+  ProximalStep prox(adamw, {a, b}, L1(0.5));
+  for (int t = 0; t < 3; ++t) {
+    step_with(adamw, a, row({1}));
+    prox.step();
+  }
+  REQUIRE(prox.describe() ==
+          "path      shape           penalty   lr                                            step  "
+          "steps\n"
+          "tensor 0    [1]  L1(lambda = 0.5)  0.1  lr/(sqrt(v) + eps), decay 0.01 of no objective  "
+          "    3\n"
+          "tensor 1    [1]  L1(lambda = 0.5)  0.1  lr/(sqrt(v) + eps), decay 0.01 of no objective  "
+          "    0\n");
 }

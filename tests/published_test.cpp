@@ -4,6 +4,8 @@
 
 #include <torchreg/torchreg.hpp>
 
+#include <cmath>
+
 #include <fstream>
 #include <memory>
 #include <sstream>
@@ -119,5 +121,27 @@ TEST_CASE("ProximalStep reaches the published lasso and elastic net", "[publishe
       REQUIRE(distance(w, expected) < 1e-10);
       REQUIRE(same_zeros(w, expected));
     }
+  }
+}
+
+TEST_CASE("glmnet's elastic net has the ridge part over sd(y), scikit-learn's has not",
+          "[published]") {
+  // coef(glmnet(x, y, lambda = 0.5, alpha = 0.5, standardize = FALSE)) and
+  // ElasticNet(alpha=0.5, l1_ratio=0.5).fit(x, y).coef_ of x = y = (-1, 0, 1)
+  const Tensor x = torch::tensor({-1.0, 0.0, 1.0}, torch::kDouble);
+  const double lambda = 0.5, alpha = 0.5, sd = std::sqrt(2.0 / 3);
+  for (const auto& [penalty, expected] :
+       {std::pair{torchreg::ElasticNet(lambda * alpha, lambda * (1 - alpha) / sd), 0.428294},
+        std::pair{torchreg::ElasticNet::from_alpha(lambda, alpha), 0.454545}}) {
+    const Tensor w = torch::zeros({1}, torch::dtype(torch::kDouble).requires_grad(true));
+    torch::optim::SGD sgd({w}, torch::optim::SGDOptions(0.5));
+    torchreg::ProximalStep prox(sgd, w, penalty);
+    for (int step = 0; step < 200; ++step) {
+      sgd.zero_grad();
+      (0.5 * (x * w - x).square().mean()).backward();
+      sgd.step();
+      prox.step();
+    }
+    REQUIRE(w.item<double>() == Approx(expected).margin(1e-6));
   }
 }

@@ -1,6 +1,7 @@
 // What real programs do to a library: odd tensors, changes in mid-run, threads, skipped steps.
 #include <torchreg/torchreg.hpp>
 
+#include <deque>
 #include <limits>
 #include <sstream>
 #include <thread>
@@ -144,6 +145,7 @@ TEST_CASE("Odd tensors: an optimizer's state may have another dtype and another 
   prox.options().memory(0);
   w.mutable_grad() = torch::randn_like(w);
   adam.step();
+  prox.step();
   auto& state = static_cast<optim::AdamParamState&>(*adam.state().begin()->second);
   const Tensor moments = state.exp_avg_sq();
   for (const Tensor& other : {moments.to(torch::kDouble), moments.contiguous()}) {
@@ -180,7 +182,7 @@ TEST_CASE("Odd tensors: small ones that are stepped together are stepped as each
       each->add_param_group(optim::OptimizerParamGroup(last, std::move(options)));
     }
     ProximalStep prox(*optimizer, together, L1(0.3));
-    std::vector<ProximalStep<L1>> steps;
+    std::deque<ProximalStep<L1>> steps;
     for (const Tensor& w : alone) steps.emplace_back(*twin, w, L1(0.3));
     for (int t = 0; t < 12; ++t) {
       for (std::size_t i = 0; i < together.size(); ++i) {

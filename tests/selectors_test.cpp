@@ -200,7 +200,8 @@ TEST_CASE("select: the other errors say what was required and what came") {
   Net net;
   REQUIRE(error_of([&] { select(net, dim(3)); }) ==
           "select: dim(3) selects none of the 4 trainable parameters: \"fc1.weight\", "
-          "\"fc1.bias\", \"fc2.weight\", \"fc2.bias\"");
+          "\"fc1.bias\", \"fc2.weight\", \"fc2.bias\"; everything() takes them all, and a tensor "
+          "itself can be passed too");
   REQUIRE(contains(error_of([] { matching_regex("("); }),
                    "select: matching_regex(\"(\") is not a valid regular expression: "));
   torch::nn::Module empty;
@@ -273,4 +274,30 @@ TEST_CASE("select: names that are equally near come in the module's order") {
   module.register_parameter("wa", torch::ones({2}));
   REQUIRE(error_of([&] { select(module, named("wc")); }) ==
           "select: named(\"wc\") matches no parameter; did you mean \"wb\"? (or \"wa\")");
+}
+
+TEST_CASE("select: an integer tensor that is named is an error, beside real ones too") {
+  struct WithIdsImpl : torch::nn::Module {
+    WithIdsImpl() {
+      register_parameter("a", torch::ones({2, 2}));
+      register_parameter("ids", torch::arange(4).view({2, 2}), /*requires_grad=*/false);
+    }
+  };
+  WithIdsImpl module;
+  const std::string message = " is Long; a floating-point tensor is required";
+  REQUIRE(
+      contains(error_of([&] { select(module, named("a", "ids")); }), "select: \"ids\"" + message));
+  REQUIRE(contains(error_of([&] { select(module, weights() || named("ids")); }),
+                   "select: \"ids\"" + message));
+  REQUIRE(contains(error_of([&] {
+                     L1(1, named("a") || named("ids"))
+                     (module);
+                   }),
+                   "L1: \"ids\"" + message));
+  REQUIRE(contains(error_of([&] { select(module, named("a", "ids") && dim(2)); }), message));
+  for (const Selector& fine : {everything(), dim(2), leaf("a"), named("a", "ids") && !named("ids"),
+                               dim(2) && !named("ids"), matching("**")}) {
+    CAPTURE(fine.describe());
+    REQUIRE(select(module, fine).paths() == std::vector<std::string>{"a"});
+  }
 }

@@ -50,6 +50,16 @@ class Diagonal : public optim::Optimizer {
 
 Tensor step_size(const Diagonal& optimizer, const Tensor&) { return optimizer.steps_; }
 
+/// A class of the user's that steps as LibTorch's, and says so.
+class MyAdam : public optim::Adam {
+ public:
+  using Adam::Adam;
+};
+
+Tensor step_size(const MyAdam& optimizer, const Tensor& tensor) {
+  return torchreg::step_size(static_cast<const optim::Adam&>(optimizer), tensor);
+}
+
 }  // namespace
 
 TEST_CASE("step_size: is lr for SGD, and its limit with momentum") {
@@ -114,8 +124,6 @@ TEST_CASE("step_size: an entry without any gradient gets the plain learning rate
     const auto optimizer = make({w}, 0.1);
     step_with(*optimizer, w, row({0, 1}));
     REQUIRE(torchreg::step_size(*optimizer, w)[0].item<double>() == 0.1);
-    ProximalStep(*optimizer, w, L1(1)).step();
-    REQUIRE(w[0].item<double>() == 0.9);
   }
 }
 
@@ -188,9 +196,14 @@ TEST_CASE("step_size: errors") {
           "ProximalStep: LBFGS has no per-entry step size; use a first-order optimizer, or the "
           "penalty as a term of the loss");
   MyOptimizer mine({w}, optim::SGDOptions(0.1));
-  REQUIRE(error_of([&] { ProximalStep(mine, w, L1(1)); }) ==
-          "ProximalStep: optimizer MyOptimizer is unknown; overload step_size(const MyOptimizer&, "
-          "const torch::Tensor&), or use prox_(parameters, step)");
+  const std::string unknown =
+      "ProximalStep: optimizer MyOptimizer is unknown; overload step_size(const MyOptimizer&, "
+      "const torch::Tensor&), or use prox_(parameters, step)\nPass it by its own type, as the "
+      "overload is not seen through torch::optim::Optimizer&; or by the type of LibTorch's that it "
+      "steps as, such as static_cast<torch::optim::Adam&>(optimizer).";
+  REQUIRE(error_of([&] { ProximalStep(mine, w, L1(1)); }) == unknown);
+  optim::Optimizer& base = mine;
+  REQUIRE(error_of([&] { ProximalStep(base, w, L1(1)); }) == unknown);
 }
 
 TEST_CASE(
@@ -209,6 +222,87 @@ TEST_CASE(
   w.mutable_grad() = torch::zeros({3}, torch::kDouble);
   diagonal.steps_ = row({0.1, -0.1, 0});
   REQUIRE(contains(error_of([&] { prox.step(); }), "ProximalStep: step must be finite and >= 0"));
+}
+
+TEST_CASE("step_size: a subclass is read as the class that it is passed by") {
+  const auto trained = [](const auto& make_prox) {
+    const Tensor w = row({1, -1, 0.5}).requires_grad_();
+    MyAdam mine({w}, optim::AdamOptions(0.1));
+    auto prox = make_prox(mine, w);
+    for (const double g : {1.0, 0.5, -2.0}) {
+      step_with(mine, w, row({g, 2 * g, 0.1}));
+      prox.step();
+    }
+    return w.detach().clone();
+  };
+  const Tensor expected = trained([](optim::Adam& adam, const Tensor& w) {
+    return ProximalStep(adam, w, L1(0.1));  // the caller's word
+  });
+  const Tensor by_overload =
+      trained([](MyAdam& mine, const Tensor& w) { return ProximalStep(mine, w, L1(0.1)); });
+  REQUIRE(torch::allclose(by_overload, expected, 1e-12, 0));
+  const Tensor w = row({1}).requires_grad_();
+  MyAdam mine({w}, optim::AdamOptions(0.1));
+  step_with(mine, w, row({1}));
+  const optim::Optimizer& base = mine;
+  REQUIRE(contains(error_of([&] { torchreg::step_size(base, w); }),
+                   "step_size: optimizer MyAdam is unknown"));
+  REQUIRE(torchreg::step_size(static_cast<const optim::Adam&>(mine), w).item<double>() ==
+          Approx(0.1));
+  optim::Adam plain({w}, optim::AdamOptions(0.1));
+  optim::Optimizer& plain_base = plain;
+  ProximalStep(plain_base, w, L1(0.1));  // recognized by what it is
+}
+
+TEST_CASE("step_size: state of another shape is an error, before anything is written") {
+  for (const auto& [name, make, settles] : optimizer_cases()) {
+    if (name == "SGD") continue;
+    CAPTURE(name);
+    const Tensor fine = torch::ones({2}, torch::kDouble).requires_grad_();
+    const Tensor w = torch::ones({4, 3}, torch::kDouble).requires_grad_();
+    const auto optimizer = make({fine, w}, 0.1);
+    ProximalStep prox(*optimizer, {fine, w}, L1(1));
+    fine.mutable_grad() = torch::ones({2}, torch::kDouble);
+    step_with(*optimizer, w, torch::ones({4, 3}, torch::kDouble));
+    w.set_data(torch::ones({8, 3}, torch::kDouble));
+    const Tensor before = fine.detach().clone();
+    REQUIRE(
+        contains(error_of([&] { prox.step(); }),
+                 "ProximalStep: \"tensor 1\" has the shape [8, 3], its optimizer state [4, 3]"));
+    REQUIRE(contains(error_of([&] { torchreg::step_size(*optimizer, w); }),
+                     "step_size: the tensor has the shape [8, 3], its optimizer state [4, 3]"));
+    REQUIRE(support::same_bits(fine.detach(), before));
+    REQUIRE((w == 1).all().item<bool>());
+  }
+}
+
+TEST_CASE("step_size: how often each optimizer writes to a parameter and to its state in a step") {
+  auto cases = optimizer_cases();
+  cases.push_back(support::optimizer_case<optim::AdamW, optim::AdamWOptions>(
+      "AdamW with its decay", [](auto& o) { o.weight_decay(0.01); }));
+  cases.push_back(support::optimizer_case<optim::Adam, optim::AdamOptions>(
+      "Adam with decay", [](auto& o) { o.weight_decay(0.01); }));
+  for (const auto& [name, make, settles] : cases) {
+    CAPTURE(name);
+    const Tensor w = torch::ones({2}, torch::kDouble).requires_grad_();
+    const auto optimizer = make({w}, 0.1);
+    const torchreg::detail::Reader reader(*optimizer, nullptr);
+    const torchreg::detail::Entry entry{{"w", w}, 0, torchreg::detail::state_key(w)};
+    step_with(*optimizer, w, row({1, 2}));
+    const auto reading = [&] { return reader.state_of(entry); };
+    for (int t = 0; t < 3; ++t) {
+      const auto before = reading();
+      const auto version = w._version();
+      const auto trace_version = before.trace.defined() ? before.trace._version() : 0;
+      step_with(*optimizer, w, row({1, 2}));
+      REQUIRE(static_cast<int64_t>(w._version() - version) == before.writes);
+      if (before.counts) {
+        REQUIRE(reading().counter == before.counter + 1);
+        REQUIRE(static_cast<int64_t>(before.trace._version() - trace_version) ==
+                before.trace_writes);
+      }
+    }
+  }
 }
 
 TEST_CASE("step_size: a centered variance that is rounded below zero is zero") {

@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <string>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -39,11 +38,11 @@ class Penalty {
   torch::Tensor operator()(const Parameters& parameters) const {
     detail::check_strengths(formula_);
     detail::check_floating(name(), parameters);
-    return detail::term(formula_, parameters.tensors());
+    return detail::term(formula_, parameters.tensors(), parameters.paths());
   }
 
   /// The same for the selected parameters of a module; selects anew at each call.
-  template <class Module, class = std::enable_if_t<detail::is_module<Module>>>
+  template <class Module, class = detail::IfNoTensors<Module>>
   torch::Tensor operator()(const Module& module) const {
     return (*this)(detail::select_for(name(), detail::as_module(module), selector_));
   }
@@ -59,7 +58,7 @@ class Penalty {
   }
 
   /// The same for the selected parameters of a module.
-  template <class Module, class = std::enable_if_t<detail::is_module<Module>>>
+  template <class Module, class = detail::IfNoTensors<Module>>
   void prox_(const Module& module, double step) const {
     prox_(detail::select_for(name(), detail::as_module(module), selector_), step);
   }
@@ -93,7 +92,9 @@ class Penalty {
     detail::check_writable(name(), parameters);
     if constexpr (detail::HasProx<Formula>::value) {
       std::vector<detail::Update> updates;
-      for (const Parameter& parameter : parameters) updates.push_back({parameter.tensor, step, {}});
+      for (const Parameter& parameter : parameters) {
+        updates.push_back({parameter.tensor, step, {}, &parameter.path});
+      }
       detail::prox_all(formula_, detail::prox_traits(formula_), updates, [](std::size_t) {});
     }
   }

@@ -24,65 +24,71 @@ namespace torchreg {
 /// zeros. Zeros remember (options().memory()): an entry at zero leaves only when its averaged
 /// gradient exceeds what the penalty holds it with; every result is 0 or the textbook prox's value.
 ///
-/// Refers to the optimizer, which must outlive it and not move; holds the tensors and copies of the
-/// penalties. Selects once, here: construct anew after unfreezing or adding parameters. A second
-/// ProximalStep on the same tensors is not detected. Belongs to one thread.
-/// Source: Duchi, Hazan, Singer 2011; Yun, Lozano, Yang 2021.
+/// Refers to the optimizer, which must outlive it and not move, and so can itself be neither copied
+/// nor moved; holds the tensors and copies of the penalties. Selects once, here: construct anew
+/// after unfreezing or adding parameters. A second ProximalStep on the same tensors is not
+/// detected. Belongs to one thread. Source: Duchi, Hazan, Singer 2011; Yun, Lozano, Yang 2021.
 template <class... Penalties>
 class ProximalStep {
   static_assert(sizeof...(Penalties) > 0, "ProximalStep takes one or several penalties");
+  static constexpr bool takes_penalties = (detail::is_penalty<Penalties> && ...);
+  static_assert(takes_penalties,
+                "ProximalStep takes penalties behind the module or the tensors: "
+                "ProximalStep(optimizer, model, L1(1e-4))");
 
  public:
   /// One or several penalties on disjoint parameters of a module.
-  template <class Optimizer, class Module, class = std::enable_if_t<detail::is_module<Module>>>
+  template <class Optimizer, class Module, class = detail::IfNoTensors<Module>>
   ProximalStep(Optimizer& optimizer, const Module& module, Penalties... penalties)
-      : ledger_(optimizer, detail::users_step_size(optimizer)),
+      : ledger_(detail::Reader(optimizer, detail::users_step_size(optimizer))),
         penalties_{{std::move(penalties)...}} {
     add_selected(detail::as_module(module), std::index_sequence_for<Penalties...>());
-    ledger_.start_at_limit();
+    ledger_.start();
   }
 
   /// One penalty on tensors named by hand; its selector is not applied.
   template <class Optimizer>
   ProximalStep(Optimizer& optimizer, const Parameters& parameters, Penalties... penalties)
-      : ledger_(optimizer, detail::users_step_size(optimizer)),
+      : ledger_(detail::Reader(optimizer, detail::users_step_size(optimizer))),
         penalties_{{std::move(penalties)...}} {
     static_assert(sizeof...(Penalties) == 1, "an explicit list of tensors takes one penalty");
     ledger_.add(parameters, 0);
-    ledger_.start_at_limit();
+    ledger_.start();
   }
 
-  ProximalStep(ProximalStep&&) noexcept = default;
-  ProximalStep& operator=(ProximalStep&&) noexcept = default;
+  ProximalStep(const ProximalStep&) = delete;
+  ProximalStep& operator=(const ProximalStep&) = delete;
 
   /// After optimizer.step(), before a scheduler moves the learning rate. Leaves alone what the
-  /// optimizer did not move; a state that was loaded in between counts as not moved. Does not
-  /// synchronize with a device. Everything is checked before the first tensor is written. Half
-  /// types are rounded as by Penalty::prox_().
-  void step() {
-    torch::NoGradGuard no_grad;
+  /// optimizer did not move; a state that was loaded in between counts as not moved. Acts for all
+  /// steps since the last call that the optimizer counts; SGD counts none. Does not synchronize
+  /// with a device. Checks everything before the first tensor is written. Rounds half types as
+  /// Penalty::prox_() does.
+  ///
+  /// `gradient_scale` >= 0 is what the loss's gradient was multiplied by after backward(), as R is
+  /// here: after clip_grad_norm_(), which returns the norm, min(1, max_norm / (norm + 1e-6)).
+  void step(double gradient_scale = 1) {
+    detail::check_strength("ProximalStep: gradient scale", gradient_scale);
     check();
+    torch::NoGradGuard no_grad;
     const auto readings = ledger_.read();
-    const auto moved = ledger_.moved(readings);
+    const auto moves = ledger_.moves(readings);
     const bool due = calls_ + 1 >= options_.every();
     const auto traits = due ? penalties_.traits() : detail::Traits();
     if (due) ledger_.prepare_memory(traits, options_.memory());
-    for (std::size_t i = 0; i < moved.size(); ++i) {
-      detail::Entry& entry = ledger_.entries()[i];
-      if (moved[i]) entry.note(readings[i]);
-      if (readings[i].counter == 0) entry.mark_seen(readings[i]);  // its state was cleared
-    }
+    ledger_.note(readings, moves, gradient_scale);
     ++calls_;
     if (due) act(readings, traits);
   }
 
   /// With every(n): acts now, on what was noted since the last act. Before evaluating or saving.
   void flush() {
-    torch::NoGradGuard no_grad;
     check();
+    torch::NoGradGuard no_grad;
     const auto readings = ledger_.read();
     const auto traits = penalties_.traits();
     ledger_.prepare_memory(traits, options_.memory());
+    ledger_.note_writes(readings);
     act(readings, traits);
   }
 
@@ -109,17 +115,14 @@ class ProximalStep {
   /// What is stepped.
   Parameters parameters() const { return ledger_.parameters(); }
 
-  /// A table: path, shape, penalty with its strengths, learning rate and kind of step.
+  /// A table: path, shape, penalty with its strengths, learning rate, kind and number of steps.
   std::string describe() const { return ledger_.describe(penalties_.describe()); }
 
-  friend torch::serialize::OutputArchive& operator<<(torch::serialize::OutputArchive& archive,
-                                                     const ProximalStep& prox) {
+  friend auto& operator<<(torch::serialize::OutputArchive& archive, const ProximalStep& prox) {
     detail::save(archive, prox.ledger_, prox.calls_);
     return archive;
   }
-
-  friend torch::serialize::InputArchive& operator>>(torch::serialize::InputArchive& archive,
-                                                    ProximalStep& prox) {
+  friend auto& operator>>(torch::serialize::InputArchive& archive, ProximalStep& prox) {
     detail::load(archive, prox.ledger_, prox.calls_);
     return archive;
   }
@@ -131,10 +134,7 @@ class ProximalStep {
      ...);
   }
 
-  void check() const {
-    options_.check();
-    penalties_.check();
-  }
+  void check() const { options_.check(), penalties_.check(); }
 
   void act(const std::vector<detail::Reading>& readings, const detail::Traits& traits) {
     detail::act(ledger_.entries(), readings, penalties_, traits, options_.memory());

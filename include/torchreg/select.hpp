@@ -31,17 +31,26 @@ struct PointsToModule<T, std::void_t<decltype(*std::declval<const T&>())>>
 template <class T>
 constexpr bool is_module = std::is_base_of_v<torch::nn::Module, T> || PointsToModule<T>::value;
 
+/// Takes part in overloads beside Parameters: what is no list of tensors must be a module, or
+/// as_module() says what is taken.
+template <class T>
+using IfNoTensors = std::enable_if_t<!std::is_convertible_v<const T&, Parameters>>;
+
 template <class T>
 const torch::nn::Module& as_module(const T& module) {
+  static_assert(is_module<T>,
+                "torchreg takes a torch::nn::Module, what points to one, or tensors; of a "
+                "torch::jit::Module, pass the tensors in its parameters()");
   if constexpr (std::is_base_of_v<torch::nn::Module, T>) {
     return module;
-  } else {
+  } else if constexpr (is_module<T>) {
     TORCH_CHECK_VALUE(static_cast<bool>(module), "select: the module is a null pointer");
     return *module;
+  } else {
+    TORCH_CHECK(false);
   }
 }
 
-/// Every parameter under every path, in the module's own order.
 inline void append_parameters(const torch::nn::Module& module, const std::string& prefix,
                               std::vector<Parameter>& parameters) {
   for (const auto& own : module.named_parameters(/*recurse=*/false)) {
@@ -50,6 +59,16 @@ inline void append_parameters(const torch::nn::Module& module, const std::string
   for (const auto& child : module.named_children()) {
     append_parameters(*child.value(), prefix + child.key() + '.', parameters);
   }
+}
+
+/// Every parameter under every path, in the module's own order.
+inline std::vector<Parameter> parameters_of(const torch::nn::Module& module) {
+  std::vector<Parameter> parameters;
+  append_parameters(module, "", parameters);
+  TORCH_CHECK_VALUE(!parameters.empty(),
+                    "select: the module has no parameters; were its submodules registered with "
+                    "register_module?");
+  return parameters;
 }
 
 /// Gathers the paths of each tensor, in the order of the first ones.
@@ -75,11 +94,7 @@ inline std::string first_paths(const std::vector<Parameter>& list) {
 /// select(); an integer or complex tensor is reported in the name of `who`.
 inline Parameters select_for(const std::string& who, const torch::nn::Module& module,
                              const Selector& selector) {
-  std::vector<Parameter> parameters;
-  append_parameters(module, "", parameters);
-  TORCH_CHECK_VALUE(!parameters.empty(),
-                    "select: the module has no parameters; were its submodules registered with "
-                    "register_module?");
+  const std::vector<Parameter> parameters = parameters_of(module);
   selector.rule().check_names(parameters);
 
   std::vector<Parameter> trainable, selected, frozen;
@@ -87,7 +102,9 @@ inline Parameters select_for(const std::string& who, const torch::nn::Module& mo
     const Parameter& first = aliases.front();
     const bool is_trainable = first.tensor.requires_grad() && first.tensor.is_floating_point();
     if (is_trainable) trainable.push_back(first);
-    if (selector.rule().holds(aliases)) (is_trainable ? selected : frozen).push_back(first);
+    if (!selector.rule().holds(aliases)) continue;
+    if (selector.rule().names(aliases)) check_floating(who, first);
+    (is_trainable ? selected : frozen).push_back(first);
   }
   if (selected.empty()) {
     for (const Parameter& parameter : frozen) check_floating(who, parameter);
@@ -98,7 +115,8 @@ inline Parameters select_for(const std::string& who, const torch::nn::Module& mo
         !trainable.empty(), "select: ", selector.describe(),
         " selects none of the 0 trainable parameters; all are frozen: ", first_paths(parameters));
     TORCH_CHECK_VALUE(false, "select: ", selector.describe(), " selects none of the ",
-                      trainable.size(), " trainable parameters: ", first_paths(trainable));
+                      trainable.size(), " trainable parameters: ", first_paths(trainable),
+                      "; everything() takes them all, and a tensor itself can be passed too");
   }
   return Parameters(selected);
 }
@@ -109,9 +127,9 @@ inline Parameters select_for(const std::string& who, const torch::nn::Module& mo
 /// own order, each tensor once, under its first path. `module` is a torch::nn::Module or anything
 /// that dereferences to one.
 ///
-/// Throws if nothing is selected, if only frozen parameters would be, or if a name in the selector
-/// matches no parameter of the module.
-template <class Module, class = std::enable_if_t<detail::is_module<Module>>>
+/// Throws if nothing is selected, if only frozen parameters would be, if a name in the selector
+/// matches no parameter of the module, or if it is that of an integer or complex tensor.
+template <class Module>
 Parameters select(const Module& module, const Selector& selector) {
   return detail::select_for("select", detail::as_module(module), selector);
 }

@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <ostream>
 #include <string>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -62,10 +61,14 @@ inline Sparsity sparsity(const Parameters& parameters) {
   return total;
 }
 
-/// Counts the exact zeros of every trainable parameter of a module.
-template <class Module, class = std::enable_if_t<detail::is_module<Module>>>
+/// Counts the exact zeros of every floating-point parameter of a module, frozen or not.
+template <class Module, class = detail::IfNoTensors<Module>>
 Sparsity sparsity(const Module& module) {
-  return sparsity(detail::select_for("sparsity", detail::as_module(module), everything()));
+  std::vector<Parameter> floating;
+  for (const Parameter& parameter : detail::parameters_of(detail::as_module(module))) {
+    if (parameter.tensor.is_floating_point()) floating.push_back(parameter);
+  }
+  return sparsity(Parameters(floating));
 }
 
 /// A table, a row for each tensor, and the total.

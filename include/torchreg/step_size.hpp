@@ -1,5 +1,7 @@
 #pragma once
 
+#include <type_traits>
+
 #include <torchreg/detail/lookup.hpp>
 #include <torchreg/detail/optimizer.hpp>
 
@@ -21,8 +23,9 @@ namespace torchreg {
 /// for half types). Throws for LBFGS and for classes it does not know (recognition is by exact
 /// dynamic type), for a tensor in no parameter group, and before the first step of an optimizer
 /// with a second moment. Source: Duchi, Hazan, Singer 2011; Yun, Lozano, Yang 2021.
-inline torch::Tensor step_size(const torch::optim::Optimizer& optimizer,
-                               const torch::Tensor& tensor) {
+template <class Optimizer,
+          class = std::enable_if_t<std::is_base_of_v<torch::optim::Optimizer, Optimizer>>>
+torch::Tensor step_size(const Optimizer& optimizer, const torch::Tensor& tensor) {
   torch::NoGradGuard no_grad;
   const auto read = detail::reader_of("step_size", optimizer);
   detail::GroupPosition position;
@@ -33,10 +36,14 @@ inline torch::Tensor step_size(const torch::optim::Optimizer& optimizer,
   const auto reading = read(group->options(), state);
   TORCH_CHECK(reading.counter > 0 || reading.momentum != nullptr || !reading.leaves_trace,
               "step_size: the tensor has no optimizer state yet; call it after optimizer.step()");
+  const auto misfit = reading.misfit(tensor);
+  TORCH_CHECK_VALUE(!misfit, "step_size: the tensor has the shape ", tensor.sizes(),
+                    ", its optimizer state ", *misfit);
   if (reading.step.is_scalar()) {
     return torch::full({}, reading.step.rate, tensor.options().dtype(torch::kDouble));
   }
-  return detail::evaluate(reading.step, tensor);
+  const detail::Moments moments(reading.step, detail::step_options(tensor));
+  return detail::InverseStep(reading.step).or_rate(moments.variance, moments.q).reciprocal_();
 }
 
 }  // namespace torchreg

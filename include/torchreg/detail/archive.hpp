@@ -5,13 +5,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <torchreg/detail/ledger.hpp>
 
 namespace torchreg::detail {
 
-// A ProximalStep's state in an archive: path, shape and five numbers a tensor, and its memory.
+// A ProximalStep's state in an archive: path, shape and some numbers a tensor, and its memory.
+
+constexpr std::size_t kCounts = 10, kRates = 3;  ///< numbers a tensor
 
 /// What a saved state must agree with.
 inline std::vector<std::string> labels_of(const std::vector<Entry>& entries) {
@@ -30,10 +33,18 @@ inline void save(torch::serialize::OutputArchive& archive, const Ledger& ledger,
   std::vector<double> rates;
   for (std::size_t i = 0; i < ledger.entries().size(); ++i) {
     const Entry& entry = ledger.entries()[i];
+    const Reading reading = ledger.state_of(entry);
+    const int64_t unseen = entry.steps_since(reading);
+    const auto& [habit, last] = std::tie(entry.watch.habit, entry.watch.last);
+    // What was written from outside since the last call is forgotten here already.
+    const bool remembers = !entry.watch.is_news(entry.writes_since(reading, unseen));
     counts.insert(counts.end(),
-                  {entry.pending, entry.steps, entry.is_seen(ledger.read_state(entry))});
-    rates.insert(rates.end(), {entry.pending_rate, entry.kappa});
-    if (entry.memory.defined()) archive.write(memory_key(i), entry.memory, /*is_buffer=*/true);
+                  {entry.pending, remembers ? entry.steps : 0, unseen, entry.is_fresh, habit.count,
+                   habit.replaced, habit.moves, last.count, last.replaced, last.moves});
+    rates.insert(rates.end(), {entry.pending_rate, entry.pending_scale, entry.kappa});
+    if (remembers && entry.memory.defined()) {
+      archive.write(memory_key(i), entry.memory, /*is_buffer=*/true);
+    }
   }
   archive.write("tensors", c10::IValue(labels_of(ledger.entries())));
   archive.write("counts", c10::IValue(counts));
@@ -55,19 +66,29 @@ inline void load(torch::serialize::InputArchive& archive, Ledger& ledger, int64_
   const std::vector<std::string> labels = labels_of(entries);
   const std::vector<int64_t> counts = counts_value.toIntVector();
   const std::vector<double> rates = rates_value.toDoubleVector();
-  TORCH_CHECK_VALUE(counts.size() == 1 + 3 * entries.size() && rates.size() == 2 * entries.size(),
-                    "ProximalStep: the saved state is of another version of torchreg");
+  TORCH_CHECK_VALUE(
+      counts.size() == 1 + kCounts * entries.size() && rates.size() == kRates * entries.size(),
+      "ProximalStep: the saved state is of another version of torchreg");
+  const c10::InferenceMode usable_later(false);
   for (std::size_t i = 0; i < entries.size(); ++i) {
     TORCH_CHECK_VALUE(saved[i].toStringRef() == labels[i], "ProximalStep: the saved state is of ",
                       saved[i].toStringRef(), " where this one has ", labels[i]);
     Entry& entry = entries[i];
-    entry.pending = counts[3 * i + 1];
-    entry.steps = counts[3 * i + 2];
-    entry.pending_rate = rates[2 * i];
-    entry.kappa = rates[2 * i + 1];
+    const int64_t* count = &counts[1 + kCounts * i];
+    const double* rate = &rates[kRates * i];
+    entry.pending = count[0];
+    entry.steps = count[1];
+    entry.is_fresh = count[3] != 0;
+    entry.watch.habit = {count[4], count[5] != 0, count[6]};
+    entry.watch.last = {count[7], count[8] != 0, count[9]};
+    entry.pending_rate = rate[0];
+    entry.pending_scale = rate[1];
+    entry.kappa = rate[2];
     entry.memory = torch::Tensor();
     archive.try_read(memory_key(i), entry.memory, /*is_buffer=*/true);
-    entry.mark_seen(counts[3 * i + 3] != 0 ? ledger.read_state(entry) : Reading());
+    const Reading reading = ledger.state_of(entry);
+    entry.mark_seen(reading, count[2]);
+    entry.watch.look(entry.parameter.tensor, entry.own_writes(reading));
   }
   ledger.entries() = std::move(entries);
   calls = counts[0];

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include <torchreg/detail/prox.hpp>
@@ -16,6 +17,7 @@ struct Update {
   torch::Tensor w;
   Step step;
   Memory memory;
+  const std::string* path;
 };
 
 /// Whether two updates differ in their tensors' entries alone.
@@ -26,6 +28,7 @@ inline bool are_alike(const Update& a, const Update& b) {
   };
   return a.step.rate == b.step.rate && a.step.factor == b.step.factor &&
          a.step.correction == b.step.correction && a.step.eps == b.step.eps &&
+         a.step.share == b.step.share && a.step.gradient_scale == b.step.gradient_scale &&
          a.memory.weight == b.memory.weight && options_agree(a.w, b.w) &&
          options_agree(a.memory.m, b.memory.m) && options_agree(a.step.mean, b.step.mean) &&
          options_agree(a.step.second_moment, b.step.second_moment);
@@ -56,7 +59,8 @@ void prox_together(const Formula& formula, const ProxTraits& traits, at::ArrayRe
   all.memory.m = joined(m);
   all.step.second_moment = joined([](const Update& u) { return u.step.second_moment; });
   all.step.mean = joined([](const Update& u) { return u.step.mean; });
-  prox_(formula, traits, all.w, all.step, all.memory);
+  prox_(formula, traits, all.w, all.step, all.memory,
+        *updates.front().path + " ... " + *updates.back().path);
   split(all.w, w);
   if (all.memory.m.defined()) split(all.memory.m, m);
 }
@@ -83,7 +87,7 @@ void prox_all(const Formula& formula, const ProxTraits& traits, const std::vecto
     if (end - begin > 1) {
       prox_together(formula, traits, at::ArrayRef<Update>(updates).slice(begin, end - begin));
     } else {
-      prox_(formula, traits, first.w, first.step, first.memory);
+      prox_(formula, traits, first.w, first.step, first.memory, *first.path);
     }
     for (std::size_t i = begin; i < end; ++i) done(i);
   }

@@ -1,10 +1,13 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include <torchreg/detail/lookup.hpp>
-#include <torchreg/detail/optimizer.hpp>
+#include <torchreg/detail/reading.hpp>
+#include <torchreg/detail/writes.hpp>
 #include <torchreg/parameters.hpp>
 
 namespace torchreg::detail {
@@ -17,38 +20,55 @@ struct Entry {
   mutable GroupPosition position{};  ///< in the optimizer's groups: where to look first
 
   double kappa = kBeforeFirstStep;  ///< of SGD with momentum
-  int64_t pending = 0;              ///< moves that no prox has followed yet
-  double pending_rate = 0;          ///< their scalar steps, added up
-  int64_t steps = 0;                ///< moves that a prox has followed
   torch::Tensor memory{};           ///< undefined: none
+  int64_t steps = 0;                ///< moves since the memory began
+
+  // Moves that no prox has followed yet, the scales of their gradients added up, and their scalar
+  // steps, each times its scale, added up.
+  int64_t pending = 0;
+  double pending_scale = 0;
+  double pending_rate = 0;
 
   // The optimizer's counter, its trace and the trace's version when the last move was noted. The
   // trace is held, not pointed to, so that no other can take its address.
+  bool is_fresh = true;  ///< no call yet, the first of which acts if the optimizer has ever stepped
   int64_t counter = 0;
   torch::Tensor trace{};
   int64_t version = 0;
+  Watch watch{parameter.tensor};
 
-  /// Whether the optimizer has moved the tensor since the last move was noted.
-  bool has_moved(const Reading& reading) const {
-    const bool has_gradient = parameter.tensor.grad().defined();
-    if (!reading.leaves_trace) return has_gradient;
-    TORCH_CHECK(reading.counter > 0 || !has_gradient, "ProximalStep: ", literal(parameter.path),
-                " has no optimizer state yet; call step() after optimizer.step()");
-    if (reading.counter == 0) return false;
-    if (reading.trace.is_same(trace)) return !is_seen(reading);
-    // At version 0, a trace in the place of another was loaded, and has not been stepped yet.
-    return !trace.defined() || version_of(reading) > 0;
+  /// The optimizer's moves since the last one that was noted, as far as its state shows them.
+  int64_t moves_since(const Reading& reading) const {
+    if (!reading.leaves_trace) return parameter.tensor.grad().defined() ? 1 : 0;
+    const int64_t steps_seen = steps_since(reading);
+    return is_fresh && reading.counter > 0 ? std::max<int64_t>(steps_seen, 1) : steps_seen;
   }
 
-  bool is_seen(const Reading& reading) const {
-    return reading.counter == counter && reading.trace.is_same(trace) &&
-           version_of(reading) == version;
+  /// The optimizer's steps since then that its state counts.
+  int64_t steps_since(const Reading& reading) const {
+    if (reading.counter == 0) return 0;
+    const int64_t now = trace_version(reading);
+    if (reading.trace.is_same(trace)) {
+      if (reading.counts && reading.counter >= counter) return reading.counter - counter;
+      return now == version ? 0 : 1;
+    }
+    if (!trace.defined()) return reading.counts ? reading.counter : 1;
+    // Another trace in its place was loaded, or began anew.
+    const int64_t steps_made = (now + reading.trace_writes - 1) / reading.trace_writes;
+    return reading.counts ? steps_made : std::min<int64_t>(steps_made, 1);
   }
 
-  void mark_seen(const Reading& reading) {
+  /// What was written from outside since the last look.
+  Writes writes_since(const Reading& reading, int64_t moves) const {
+    return watch.since(parameter.tensor, moves, own_writes(reading));
+  }
+
+  /// Takes the optimizer's moves for noted, but for the last `unseen`.
+  void mark_seen(const Reading& reading, int64_t unseen = 0) {
     counter = reading.counter;
     trace = reading.trace;
-    version = version_of(reading);
+    version = trace_version(reading);
+    (reading.counts ? counter : version) -= unseen;
   }
 
   /// The scalar step of the next move, if that is the one read.
@@ -56,45 +76,68 @@ struct Entry {
     return reading.momentum ? sgd_rate(*reading.momentum, next_kappa(reading)) : reading.step.rate;
   }
 
-  /// Notes a move. One with a step of 0 went nowhere.
-  void note(const Reading& reading) {
-    const double rate = next_rate(reading);
+  /// Notes moves whose gradients were scaled. A step of 0 went nowhere.
+  void note(const Reading& reading, int64_t moves, double scale) {
+    const double rate = scale * next_rate(reading);
     kappa = next_kappa(reading);
-    pending += rate > 0 ? 1 : 0;
-    pending_rate += rate;
+    if (rate > 0) {
+      const auto count = static_cast<double>(moves);
+      steps += moves;
+      pending += moves;
+      pending_scale += count * scale;
+      pending_rate += count * rate;
+    }
     mark_seen(reading);
+  }
+
+  /// Notes what was written from outside; the optimizer's `unseen` writes remain to be noted.
+  void note_writes(const Writes& writes, int64_t unseen) {
+    if (watch.is_news(writes)) forget_memory();
+    watch.learn(writes);
+    watch.look(parameter.tensor, unseen);
   }
 
   /// Notes that a prox has followed the pending moves.
   void settle() {
-    steps += pending;
     pending = 0;
-    pending_rate = 0;
+    pending_scale = pending_rate = 0;
+    watch.skip(parameter.tensor);
+  }
+
+  void forget_memory() {
+    if (memory.defined()) memory.fill_(std::numeric_limits<double>::infinity());
+    steps = 0;
   }
 
   /// Forgets everything but which moves were noted.
-  void forget() {
+  void forget(const Reading& reading) {
     memory = torch::Tensor();
     steps = pending = 0;
-    pending_rate = 0;
+    pending_scale = pending_rate = 0;
+    watch = Watch(parameter.tensor);
+    watch.look(parameter.tensor, own_writes(reading));
+    // A momentum buffer that exists already is taken for that of a long run.
+    const bool has_buffer = reading.momentum != nullptr && reading.counter > 0;
+    kappa = has_buffer ? momentum_limit(*reading.momentum) : kBeforeFirstStep;
   }
 
-  /// One step for all pending moves: their sum if scalar, their number times the one read if not.
+  /// One step for all pending moves: their sum, or the current one per entry times their scales.
   Step pending_step(const Reading& reading) const {
     Step step = reading.step;
-    step.rate = step.is_scalar() ? pending_rate : step.rate * static_cast<double>(pending);
+    step.rate = step.is_scalar() ? pending_rate : step.rate * pending_scale;
+    step.gradient_scale = pending_scale / static_cast<double>(pending);
     return step;
   }
 
+  int64_t own_writes(const Reading& reading) const { return reading.writes * steps_since(reading); }
+
  private:
-  /// 0 for a tensor that was made in InferenceMode, which has none.
-  static int64_t version_of(const Reading& reading) {
-    if (!reading.trace.defined()) return 0;
-    if (!reading.trace.is_inference()) return static_cast<int64_t>(reading.trace._version());
-    TORCH_CHECK(reading.momentum == nullptr,
-                "ProximalStep: momentum that was made in InferenceMode does not tell whether SGD "
-                "has stepped; use torch::NoGradGuard");
-    return 0;
+  static int64_t trace_version(const Reading& reading) {
+    TORCH_CHECK(
+        reading.momentum == nullptr || !reading.trace.defined() || !reading.trace.is_inference(),
+        "ProximalStep: momentum that was made in InferenceMode does not tell whether SGD "
+        "has stepped; use torch::NoGradGuard");
+    return version_of(reading.trace);
   }
 
   double next_kappa(const Reading& reading) const {

@@ -33,6 +33,7 @@ class Lanes {
     TORCHREG_INLINE Where(const Where& other) : mask(other.mask) {}
     Where& operator=(const Where&) = delete;
     TORCHREG_INLINE Where operator&(const Where& other) const { return mask & other.mask; }
+    TORCHREG_INLINE bool any() const { return Simd<Bits>::any(mask); }
   };
 
   // Copied by hand, so that a call that is not inlined passes it in memory: which registers pass a

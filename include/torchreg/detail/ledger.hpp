@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <unordered_set>
 #include <utility>
@@ -11,6 +10,7 @@
 #include <torchreg/detail/checks.hpp>
 #include <torchreg/detail/entry.hpp>
 #include <torchreg/detail/prox.hpp>
+#include <torchreg/detail/reader.hpp>
 #include <torchreg/detail/table.hpp>
 
 namespace torchreg::detail {
@@ -18,13 +18,7 @@ namespace torchreg::detail {
 /// Follows an optimizer: which of its parameters it has moved since the last look, and how far.
 class Ledger {
  public:
-  using StepFunction = std::function<torch::Tensor(const torch::Tensor&)>;
-
-  /// `step_function` is the step_size() of an optimizer of the user's, or empty.
-  Ledger(const torch::optim::Optimizer& optimizer, StepFunction step_function)
-      : optimizer_(&optimizer),
-        read_(step_function ? nullptr : reader_of("ProximalStep", optimizer)),
-        step_function_(std::move(step_function)) {}
+  explicit Ledger(Reader reader) : reader_(std::move(reader)) {}
 
   void add(const Parameters& parameters, std::size_t penalty) {
     check_writable("ProximalStep", parameters);
@@ -46,27 +40,32 @@ class Ledger {
     return Parameters(parameters);
   }
 
-  /// Takes momentum buffers that exist already for those of a long run.
-  void start_at_limit() {
+  /// Takes what the optimizer has done so far for seen.
+  void start() {
     GroupPosition next;  // where to look first: optimizers mostly have the module's own order
     for (Entry& entry : entries_) {
       entry.position = next;
-      const Reading reading = read_state(entry);
+      const Reading reading = reader_.state_of(entry);
       next = {entry.position.group, entry.position.index + 1};
-      const bool has_buffer = reading.momentum != nullptr && reading.counter > 0;
-      entry.kappa = has_buffer ? momentum_limit(*reading.momentum) : kBeforeFirstStep;
-      if (reading.counter == 0) entry.mark_seen(reading);
+      entry.mark_seen(reading);
+      entry.forget(reading);
     }
   }
 
   /// Forgets everything but which moves were noted.
   void forget() {
-    for (Entry& entry : entries_) entry.forget();
-    start_at_limit();
+    std::vector<Reading> readings;
+    for (const Entry& entry : entries_) readings.push_back(reader_.state_of(entry));
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+      if (readings[i].counter == 0) entries_[i].mark_seen(readings[i]);
+      entries_[i].forget(readings[i]);
+    }
   }
 
   /// Allocates the memory of those entries whose penalty makes zeros, and frees that of others.
   void prepare_memory(const std::vector<ProxTraits>& traits, int64_t n) {
+    const c10::InferenceMode usable_later(false);
+    const torch::NoGradGuard no_grad;
     for (Entry& entry : entries_) {
       const bool remembers = n > 0 && traits[entry.penalty].makes_zeros;
       entry.memory = prepared_memory(entry.memory, entry.parameter.tensor, remembers);
@@ -77,72 +76,73 @@ class Ledger {
   std::vector<Reading> read() const {
     std::vector<Reading> readings;
     readings.reserve(entries_.size());
-    for (const Entry& entry : entries_) {
-      readings.push_back(read_ != nullptr ? read_state(entry) : ask_user(entry));
-      check_strength("ProximalStep: step", entry.next_rate(readings.back()));
-    }
+    for (const Entry& entry : entries_) readings.push_back(reader_.read(entry));
     return readings;
   }
 
-  /// Which entries the optimizer has moved since they were noted last; throws where that is
-  /// impossible.
-  std::vector<bool> moved(const std::vector<Reading>& readings) const {
-    std::vector<bool> moved(entries_.size());
+  Reading state_of(const Entry& entry) const { return reader_.state_of(entry); }
+
+  /// How often the optimizer has moved each entry since the last call; throws where it has not yet.
+  std::vector<int64_t> moves(const std::vector<Reading>& readings) const {
+    std::vector<int64_t> moves(entries_.size());
     bool any_untraced = false, any_gradient = false;
     for (std::size_t i = 0; i < entries_.size(); ++i) {
-      const torch::Tensor& tensor = entries_[i].parameter.tensor;
-      if (!tensor.requires_grad()) continue;
-      moved[i] = entries_[i].has_moved(readings[i]);
-      any_untraced = any_untraced || !readings[i].leaves_trace;
-      any_gradient = any_gradient || tensor.grad().defined();
+      const auto& [path, tensor, owner] = entries_[i].parameter;
+      const bool is_trainable = tensor.requires_grad(), has_gradient = tensor.grad().defined();
+      TORCH_CHECK(
+          !is_trainable || !has_gradient || !readings[i].leaves_trace || readings[i].counter > 0,
+          "ProximalStep: ", literal(path),
+          " has no optimizer state yet; call step() after optimizer.step()");
+      moves[i] = entries_[i].moves_since(readings[i]);
+      any_untraced = any_untraced || (is_trainable && !readings[i].leaves_trace);
+      any_gradient = any_gradient || (is_trainable && has_gradient);
     }
     TORCH_CHECK(any_gradient || !any_untraced,
                 "ProximalStep: no parameter has a gradient; call step() between optimizer.step() "
                 "and zero_grad()");
-    return moved;
+    return moves;
   }
 
-  /// The optimizer's state of an entry; of an optimizer of the user's, none is known.
-  Reading read_state(const Entry& entry) const {
-    const auto& [path, tensor, owner] = entry.parameter;
-    const auto* group = find_group(*optimizer_, tensor, entry.position);
-    TORCH_CHECK_VALUE(group != nullptr, "ProximalStep: ", literal(path),
-                      " is in no parameter group of this optimizer");
-    if (read_ != nullptr) return read_(group->options(), find_state(*optimizer_, entry.key));
-    Reading reading;
-    reading.kind = "step_size()";
-    reading.leaves_trace = false;
-    return reading;
+  /// Notes writes from outside and moves, whose gradients were scaled; a frozen entry has none.
+  void note(const std::vector<Reading>& readings, const std::vector<int64_t>& moves, double scale) {
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+      Entry& entry = entries_[i];
+      const Reading& reading = readings[i];
+      entry.note_writes(entry.writes_since(reading, moves[i]), 0);
+      if (moves[i] > 0) {
+        entry.note(reading, moves[i], entry.parameter.tensor.requires_grad() ? scale : 0);
+      }
+      if (reading.counter == 0) entry.mark_seen(reading);  // its state was cleared
+      entry.is_fresh = false;
+    }
   }
 
-  /// path, shape, penalty, learning rate, kind of step
+  /// Notes what was written from outside, between two moves.
+  void note_writes(const std::vector<Reading>& readings) {
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+      Entry& entry = entries_[i];
+      entry.note_writes(entry.writes_since(readings[i], 0), entry.own_writes(readings[i]));
+    }
+  }
+
+  /// path, shape, penalty, learning rate, kind of step, and how many were taken
   std::string describe(const std::vector<std::string>& penalties) const {
-    Table table({"path", "shape", "penalty", "lr", "step"});
+    Table table({"path", "shape", "penalty", "lr", "step", "steps"});
     for (const Entry& entry : entries_) {
       const auto& [path, tensor, owner] = entry.parameter;
-      const Reading reading = read_state(entry);
+      const Reading reading = reader_.state_of(entry);
+      std::string kind = reading.kind;
+      if (reading.decoupled_decay != 0) {
+        kind += ", decay " + c10::str(reading.decoupled_decay) + " of no objective";
+      }
       table.row({path, c10::str(tensor.sizes()), penalties[entry.penalty],
-                 read_ != nullptr ? c10::str(reading.lr) : "-", reading.kind});
+                 reading.lr >= 0 ? c10::str(reading.lr) : "-", kind, std::to_string(entry.steps)});
     }
     return table.str();
   }
 
  private:
-  Reading ask_user(const Entry& entry) const {
-    Reading reading = read_state(entry);
-    const torch::Tensor& tensor = entry.parameter.tensor;
-    if (!tensor.grad().defined() && entry.pending == 0) return reading;
-    const torch::Tensor step = step_function_(tensor);
-    check_strengths_in("ProximalStep: step", step);
-    const bool is_number = step.dim() == 0 && step.is_cpu();
-    reading.step.rate = is_number ? step.item<double>() : 1;
-    if (!is_number) reading.step.given = step.expand_as(tensor);
-    return reading;
-  }
-
-  const torch::optim::Optimizer* optimizer_;
-  ReadFunction read_;
-  StepFunction step_function_;
+  Reader reader_;
   std::vector<Entry> entries_;
   std::unordered_set<const c10::TensorImpl*> known_;
 };

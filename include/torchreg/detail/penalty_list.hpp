@@ -16,10 +16,18 @@ namespace torchreg::detail {
 
 using Traits = std::vector<ProxTraits>;  ///< of each penalty
 
+template <class T, class = void>
+constexpr bool is_penalty = false;
+template <class T>
+constexpr bool is_penalty<T, std::void_t<decltype(std::declval<const T&>().formula()),
+                                         decltype(std::declval<const T&>().selector())>> = true;
+
 /// True, or the error of require_prox().
 template <class Penalty>
 constexpr bool has_prox = [] {
-  require_prox<std::decay_t<decltype(std::declval<Penalty>().formula())>>();
+  if constexpr (is_penalty<Penalty>) {
+    require_prox<std::decay_t<decltype(std::declval<Penalty>().formula())>>();
+  }
   return true;
 }();
 
@@ -66,8 +74,9 @@ void act(std::vector<Entry>& entries, const std::vector<Reading>& readings,
       Entry& entry = entries[i];
       const torch::Tensor& tensor = entry.parameter.tensor;
       if (entry.penalty != penalty || entry.pending == 0 || !tensor.requires_grad()) continue;
-      const double weight = newest_weight(entry.pending, entry.steps + entry.pending, n);
-      updates.push_back({tensor, entry.pending_step(readings[i]), {entry.memory, weight}});
+      const double weight = newest_weight(entry.pending, entry.steps, n);
+      updates.push_back(
+          {tensor, entry.pending_step(readings[i]), {entry.memory, weight}, &entry.parameter.path});
       owners.push_back(&entry);
     }
     penalties.with_formula(penalty, [&](const auto& formula) {

@@ -23,6 +23,12 @@ bool lie_alike(const std::array<torch::Tensor, count>& tensors) {
          });
 }
 
+/// Whether a tensor's memory can be read as an array of its type, as that of from_blob() may not.
+inline bool is_aligned(const torch::Tensor& tensor) {
+  const auto address = reinterpret_cast<std::uintptr_t>(tensor.data_ptr());
+  return address % tensor.element_size() == 0;
+}
+
 /// Whether a formula can be evaluated in the processor's lanes, on the tensors' memory as it lies.
 template <class Formula, std::size_t count>
 static bool fit_lanes(const std::array<torch::Tensor, count>& tensors) {
@@ -33,7 +39,7 @@ static bool fit_lanes(const std::array<torch::Tensor, count>& tensors) {
                        [&](const torch::Tensor& tensor) {
                          return !tensor.defined() ||
                                 (tensor.is_cpu() && tensor.has_storage() && !tensor.is_neg() &&
-                                 tensor.scalar_type() == type);
+                                 tensor.scalar_type() == type && is_aligned(tensor));
                        }) &&
            lie_alike(tensors);
   }

@@ -5,23 +5,23 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
-#include <torchreg/detail/formula.hpp>
 #include <torchreg/detail/lanes.hpp>
 #include <torchreg/detail/memory.hpp>
 #include <torchreg/detail/pieces.hpp>
 #include <torchreg/detail/spans.hpp>
-#include <torchreg/detail/step.hpp>
+#include <torchreg/detail/steps.hpp>
 
 namespace torchreg::detail {
 
-/// The textbook prox; NaN and infinities are kept.
-template <class Formula, class Number>
-[[gnu::always_inline]] inline Number textbook_prox(const Formula& formula, const ProxTraits& traits,
-                                                   const Number& w, const Number& step) {
-  const Number z = formula.prox(w, step);
+/// The textbook prox, where the formula keeps NaN and infinities or does not.
+template <class Number>
+[[gnu::always_inline]] inline Number keeping_nonfinite(const ProxTraits& traits, const Number& z,
+                                                       const Number& w) {
   return traits.keeps_nonfinite ? z : z.where(w.isfinite(), w);
 }
 
@@ -29,15 +29,17 @@ template <class Formula, class Number>
 /// is no -0.0.
 template <class Formula>
 void prox_piece(const Formula& formula, const ProxTraits& traits, torch::Tensor w,
-                const torch::Tensor& step, torch::Tensor m, double weight) {
+                const Step& given, torch::Tensor m, double weight, const std::string& path) {
   const torch::Tensor x = in_compute_type(w);
-  const torch::Tensor z = textbook_prox(formula, traits, x, step).to(w.scalar_type());
+  const auto [step, inverse, stays] = steps_of(formula, given, x, path);
+  torch::Tensor z = keeping_nonfinite(traits, prox_at(formula, x, step, path), x);
+  if (stays.defined()) z = x.where(stays, z);
+  z = z.to(w.scalar_type());
   if (!m.defined()) {
     torch::add_out(w, z, 0.0);
     return;
   }
-  const auto after =
-      with_memory(formula, x, z.to(x.scalar_type()), step, step.reciprocal(), m, weight);
+  const auto after = with_memory(formula, x, z.to(x.scalar_type()), step, inverse, m, weight);
   torch::add_out(w, after.w.to(w.scalar_type()), 0.0);
   m.copy_(after.m);
 }
@@ -56,14 +58,28 @@ struct ProxLoop {
 
   [[gnu::always_inline]] void operator()(int64_t i, int64_t count) const {
     const Number x = Number::load(w + i, count);
-    Number step = rate, inverse = step.reciprocal();
+    Number step = rate, inverse = step.reciprocal(), z = x;
     if constexpr (adapts) {
       const Number moment = Number::load(q + i, count);
-      inverse = inverse_step(moment, moment);
+      const auto is_dead = moment == 0;
+      const bool any_dead = is_dead.any();
+      Number slope = 1;  // of a constraint, where no entry stays
+      inverse = inverse_step.of(moment);
+      if (any_dead) {
+        if constexpr (HasSlope<Formula>::value) {
+          slope = formula.slope(x);
+          inverse = inverse_step.or_from(slope, moment, moment);
+        } else {
+          inverse = inverse_step.or_rate(moment, moment);
+        }
+      }
       step = inverse.reciprocal();
+      z = keeping_nonfinite(traits, formula.prox(x, step), x);
+      z = z.where(step == step, step);  // clamp() overlooks a bound of NaN
+      if (any_dead) z = x.where(is_dead & (slope == 0), z);
+    } else {
+      z = keeping_nonfinite(traits, formula.prox(x, step), x);
     }
-    Number z = textbook_prox(formula, traits, x, step);
-    if constexpr (adapts) z = z.where(step == step, step);  // clamp() overlooks a bound of NaN
     if constexpr (remembers) {
       const auto after =
           with_memory(formula, x, z, step, inverse, Number::load(m + i, count), weight);
@@ -95,17 +111,18 @@ void prox_in_lanes(const Formula& formula, const ProxTraits& traits, const torch
   w.unsafeGetTensorImpl()->bump_version();
 }
 
-/// Whether prox_ takes one pass.
+/// Whether prox_ takes one pass. There a slope is not found by autograd.
 template <class Formula>
 bool goes_in_lanes(const torch::Tensor& w, const Step& step, const Memory& memory) {
-  return !step.mean.defined() && !step.given.defined() &&
+  const bool has_steps = step.is_scalar() || HasSlope<Formula>::value || !has_slope<Formula>;
+  return has_steps && !step.mean.defined() && !step.given.defined() &&
          fit_lanes<Formula>(std::array{w, memory.m, step.second_moment});
 }
 
 /// w <- prox of step R, in place and without gradient.
 template <class Formula>
 void prox_(const Formula& formula, const ProxTraits& traits, const torch::Tensor& w,
-           const Step& step, const Memory& memory = {}) {
+           const Step& step, const Memory& memory, const std::string& path) {
   if constexpr (kHasSimd && TakesLanes<Formula>::value) {
     if (goes_in_lanes<Formula>(w, step, memory)) {
       return w.scalar_type() == torch::kFloat
@@ -120,8 +137,7 @@ void prox_(const Formula& formula, const ProxTraits& traits, const torch::Tensor
     piece_of_step.second_moment = piece[2];
     piece_of_step.mean = piece[3];
     piece_of_step.given = piece[4];
-    prox_piece(formula, traits, piece[0], evaluate(piece_of_step, piece[0]), piece[1],
-               memory.weight);
+    prox_piece(formula, traits, piece[0], piece_of_step, piece[1], memory.weight, path);
   });
 }
 

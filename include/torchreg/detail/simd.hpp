@@ -66,6 +66,18 @@ struct Simd {
     for (std::size_t i = 0; i < kVectorBytes / sizeof(T); ++i) x[i] = std::sqrt(x[i]);
 #endif
   }
+
+  /// Whether any bit is set, of a vector of integers.
+  TORCHREG_AVX2 static bool any(const Vector& x) {
+#ifdef __x86_64__
+    using Words __attribute__((vector_size(kVectorBytes))) = long long;
+    return __builtin_ia32_ptestz256(Words(x), Words(x)) == 0;
+#else
+    T bits = 0;
+    for (std::size_t i = 0; i < kVectorBytes / sizeof(T); ++i) bits |= x[i];
+    return bits != 0;
+#endif
+  }
 };
 
 /// loop(i, count) for each whole stride of `size` entries from `begin` on, and for the rest, with

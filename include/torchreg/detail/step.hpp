@@ -15,6 +15,8 @@ struct Step {
   double factor = 1;      ///< what momentum adds up to by now (RMSprop)
   double correction = 1;  ///< of the second moment's bias (Adam)
   double eps = 0;
+  double share = 0;             ///< q / g^2, had all gradients of an entry been g
+  double gradient_scale = 1;    ///< what the loss's gradients were multiplied by, in the mean
   torch::Tensor second_moment;  ///< q; undefined: one step for all entries
   torch::Tensor mean;           ///< of the gradient: q - mean^2 in place of q (centered RMSprop)
   torch::Tensor given;          ///< by a user's step_size(); rate is then a factor to it
@@ -23,32 +25,53 @@ struct Step {
 };
 
 /// 1 / step of an entry: (sqrt(q) + eps) / scale, with the correction of q's bias in scale and eps.
+/// `variance` is q, or what stands in its place.
+///
+/// Of an entry whose q is 0, which never had a gradient, the state does not tell the scale, and
+/// rate / eps would erase it at once.
 struct InverseStep {
-  double inverse_scale, eps, inverse_rate;
+  double inverse_scale, eps, inverse_rate, root_of_share;
 
   explicit InverseStep(const Step& step)
       : inverse_scale(1 / (step.factor * step.rate * std::sqrt(step.correction))),
         eps(step.eps * std::sqrt(step.correction)),
-        inverse_rate(1 / step.rate) {}
+        inverse_rate(1 / step.rate),
+        root_of_share(step.gradient_scale * std::sqrt(step.share)) {}
 
-  /// An entry whose q is 0 never had a gradient, and gets the plain rate that SGD would have; rate
-  /// / eps would erase it at once. `variance` is q, or what stands in its place.
   template <class Number>
-  [[gnu::always_inline]] Number operator()(const Number& q, const Number& variance) const {
-    return ((variance.sqrt() + eps) * inverse_scale).masked_fill(q == 0, inverse_rate);
+  [[gnu::always_inline]] Number of(const Number& variance) const {
+    return (variance.sqrt() + eps) * inverse_scale;
+  }
+
+  /// Such an entry gets the plain rate that SGD would have.
+  template <class Number>
+  [[gnu::always_inline]] Number or_rate(const Number& variance, const Number& q) const {
+    return of(variance).masked_fill(q == 0, inverse_rate);
+  }
+
+  /// Such an entry gets the step that it would have if its gradients had been the penalty's slope.
+  template <class Number>
+  [[gnu::always_inline]] Number or_from(const Number& slope, const Number& variance,
+                                        const Number& q) const {
+    return (variance.sqrt().where(q != 0, slope.abs() * root_of_share) + eps) * inverse_scale;
   }
 };
 
-/// The step as a tensor of the compute type of `like`: of its shape, or 0-dim if the step is one
-/// for all entries. The step's own tensors are of its shape.
-inline torch::Tensor evaluate(const Step& step, const torch::Tensor& like) {
-  const auto options = like.options().dtype(compute_type(like.scalar_type()));
-  if (step.given.defined()) return step.given.to(options).mul(step.rate);
-  if (step.is_scalar()) return torch::full({}, step.rate, options);
-  const torch::Tensor q = step.second_moment.to(options);
-  if (!step.mean.defined()) return InverseStep(step)(q, q).reciprocal_();
-  const torch::Tensor mean = step.mean.to(options);
-  return InverseStep(step)(q, (q - mean * mean).clamp_min_(0)).reciprocal_();
+/// q of the compute type of `like`, and what stands in its place.
+struct Moments {
+  torch::Tensor q, variance;
+
+  Moments(const Step& step, const torch::TensorOptions& options)
+      : q(step.second_moment.to(options)), variance(q) {
+    if (!step.mean.defined()) return;
+    const torch::Tensor mean = step.mean.to(options);
+    variance = (q - mean * mean).clamp_min_(0);
+  }
+};
+
+/// The options of a step for entries of `like`, in whose compute type it is.
+inline torch::TensorOptions step_options(const torch::Tensor& like) {
+  return like.options().dtype(compute_type(like.scalar_type()));
 }
 
 }  // namespace torchreg::detail

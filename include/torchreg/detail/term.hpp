@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstddef>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -32,7 +33,7 @@ struct SlopeLoop {
 /// Writes outer * slope of each tensor to its gradient, where there is one.
 template <class Formula>
 void write_slopes(const Formula& formula, at::TensorList tensors, at::TensorList gradients,
-                  const torch::Tensor& outer) {
+                  const torch::Tensor& outer, const std::vector<std::string>& paths) {
   std::vector<Span> spans;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const torch::Tensor &w = tensors[i], &gradient = gradients[i];
@@ -44,7 +45,7 @@ void write_slopes(const Formula& formula, at::TensorList tensors, at::TensorList
     const torch::Tensor factor = outer.to(w.device());
     for_each_piece<Formula>(std::array{w, gradient}, piece_size(w), [&](const auto& piece) {
       torch::Tensor out = piece[1];
-      torch::mul_out(out, formula.slope(in_compute_type(piece[0])), factor);
+      torch::mul_out(out, slope_at(formula, in_compute_type(piece[0]), paths[i]), factor);
     });
   }
   if constexpr (kHasSimd && TakesLanes<Formula>::value) {
@@ -67,34 +68,40 @@ void write_slopes(const Formula& formula, at::TensorList tensors, at::TensorList
 template <class Formula>
 struct Term : torch::autograd::Function<Term<Formula>> {
   struct Saved : torch::CustomClassHolder {
-    explicit Saved(Formula saved) : formula(std::move(saved)) {}
+    Saved(Formula of_term, std::vector<std::string> of_tensors)
+        : formula(std::move(of_term)), paths(std::move(of_tensors)) {}
     Formula formula;
+    std::vector<std::string> paths;
   };
 
   static torch::Tensor forward(torch::autograd::AutogradContext* context, at::TensorList tensors,
-                               const Formula& formula) {
+                               const Formula& formula, const std::vector<std::string>& paths) {
     context->save_for_backward(tensors.vec());
-    context->saved_data["formula"] = c10::IValue::make_capsule(c10::make_intrusive<Saved>(formula));
-    return term_value(formula, tensors);
+    context->saved_data["saved"] =
+        c10::IValue::make_capsule(c10::make_intrusive<Saved>(formula, paths));
+    return term_value(formula, tensors, paths);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& outer) {
-    const auto capsule = context->saved_data["formula"].toCapsule();
-    const Formula& formula = static_cast<const Saved&>(*capsule).formula;
+    const auto capsule = context->saved_data["saved"].toCapsule();
+    const auto& saved = static_cast<const Saved&>(*capsule);
+    const Formula& formula = saved.formula;
+    const std::vector<std::string>& paths = saved.paths;
     const auto tensors = context->get_saved_variables();
     const bool is_recorded = torch::GradMode::is_enabled();
-    torch::autograd::variable_list gradients(tensors.size() + 1);  // none for the formula
+    torch::autograd::variable_list gradients(tensors.size() + 2);  // none for formula and paths
     for (std::size_t i = 0; i < tensors.size(); ++i) {
       const torch::Tensor& w = tensors[i];
       if (!context->needs_input_grad(i)) continue;
       gradients[i] =
-          is_recorded
-              ? (outer[0].to(w.device()) * formula.slope(in_compute_type(w))).to(w.scalar_type())
-              : torch::empty_like(w);
+          is_recorded ? (outer[0].to(w.device()) * slope_at(formula, in_compute_type(w), paths[i]))
+                            .to(w.scalar_type())
+                      : torch::empty_like(w);
     }
     if (!is_recorded) {
-      write_slopes(formula, tensors, at::TensorList(gradients.data(), tensors.size()), outer[0]);
+      write_slopes(formula, tensors, at::TensorList(gradients.data(), tensors.size()), outer[0],
+                   paths);
     }
     return gradients;
   }
@@ -102,14 +109,15 @@ struct Term : torch::autograd::Function<Term<Formula>> {
 
 /// R summed over the tensors, 0-dim and differentiable.
 template <class Formula>
-torch::Tensor term(const Formula& formula, const std::vector<torch::Tensor>& tensors) {
+torch::Tensor term(const Formula& formula, const std::vector<torch::Tensor>& tensors,
+                   const std::vector<std::string>& paths) {
   require_value<Formula>();
   if constexpr (HasValue<Formula>::value && HasSlope<Formula>::value) {
-    return Term<Formula>::apply(at::TensorList(tensors), formula);
+    return Term<Formula>::apply(at::TensorList(tensors), formula, paths);
   } else if constexpr (HasValue<Formula>::value) {
     std::vector<torch::Tensor> sums;
-    for (const torch::Tensor& w : tensors) {
-      sums.push_back(formula.value(in_compute_type(w)).sum());
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      sums.push_back(value_at(formula, in_compute_type(tensors[i]), paths[i]).sum());
     }
     return total(0, std::move(sums), tensors);
   }

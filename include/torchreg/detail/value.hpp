@@ -7,8 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
+#include <string>
 #include <vector>
 
+#include <torchreg/detail/faces.hpp>
 #include <torchreg/detail/pieces.hpp>
 #include <torchreg/detail/spans.hpp>
 
@@ -68,32 +70,40 @@ double sum_in_lanes(const Formula& formula, const torch::Tensor& w, const Span& 
 }
 
 template <class Formula>
-torch::Tensor term_value(const Formula& formula, at::TensorList tensors) {
+torch::Tensor term_value(const Formula& formula, at::TensorList tensors,
+                         const std::vector<std::string>& paths) {
   std::vector<Span> spans;
-  std::vector<torch::Tensor> sums, small;
-  int64_t small_entries = 0;
-  const auto sum_small = [&] {  // as one: an operation costs as much as thousands of entries
-    if (!small.empty()) sums.push_back(formula.value(in_compute_type(torch::cat(small))).sum());
-    small.clear();
-    small_entries = 0;
+  std::vector<torch::Tensor> sums;
+  const auto add_sum = [&](const torch::Tensor& w, const std::string& path) {
+    sums.push_back(value_at(formula, in_compute_type(w), path).sum());
+  };
+  std::vector<std::size_t> few;  // tensors of few entries, of one kind
+  int64_t entries_of_few = 0;
+  const auto sum_few = [&] {  // as one: an operation costs as much as thousands of entries
+    std::vector<torch::Tensor> parts;
+    for (const std::size_t i : few) parts.push_back(tensors[i].reshape({-1}));
+    if (few.size() == 1) add_sum(tensors[few[0]], paths[few[0]]);
+    if (few.size() > 1)
+      add_sum(torch::cat(parts), paths[few.front()] + " ... " + paths[few.back()]);
+    few.clear();
+    entries_of_few = 0;
   };
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const torch::Tensor& w = tensors[i];
     if (fit_lanes<Formula>(std::array{w})) {
       append_spans(spans, i, w);
     } else if (IsSeparable<Formula>::value && 4 * w.numel() <= piece_size(w)) {
-      const bool fits = small.empty() || (small[0].scalar_type() == w.scalar_type() &&
-                                          small[0].device() == w.device());
-      if (!fits || small_entries + w.numel() > piece_size(w)) sum_small();
-      small.push_back(w.reshape({-1}));
-      small_entries += w.numel();
+      const bool fits = few.empty() || (tensors[few[0]].scalar_type() == w.scalar_type() &&
+                                        tensors[few[0]].device() == w.device());
+      if (!fits || entries_of_few + w.numel() > piece_size(w)) sum_few();
+      few.push_back(i);
+      entries_of_few += w.numel();
     } else {
-      for_each_piece<Formula>(std::array{w}, piece_size(w), [&](const auto& piece) {
-        sums.push_back(formula.value(in_compute_type(piece[0])).sum());
-      });
+      for_each_piece<Formula>(std::array{w}, piece_size(w),
+                              [&](const auto& piece) { add_sum(piece[0], paths[i]); });
     }
   }
-  sum_small();
+  sum_few();
   std::vector<double> sums_of_spans(spans.size());
   if constexpr (kHasSimd && TakesLanes<Formula>::value) {
     for_each_span(spans, [&](std::size_t k) {

@@ -19,17 +19,17 @@ struct ElasticNetFormula {
   std::vector<Strength> strengths() const { return {{"l1", l1}, {"l2", l2}}; }
 
   template <class Number>
-  Number value(const Number& w) const {
+  [[gnu::always_inline]] Number value(const Number& w) const {
     return l1 * w.abs() + (0.5 * l2) * (w * w);
   }
 
   template <class Number>
-  Number slope(const Number& w) const {
+  [[gnu::always_inline]] Number slope(const Number& w) const {
     return l1 * w.sign() + l2 * w;
   }
 
   template <class Number>
-  Number prox(const Number& w, const Number& step) const {
+  [[gnu::always_inline]] Number prox(const Number& w, const Number& step) const {
     return detail::shrink(w, Number(l1 * step)) / (1 + l2 * step);
   }
 };
@@ -46,8 +46,9 @@ class ElasticNet : public Penalty<detail::ElasticNetFormula> {
   ElasticNet(double l1, double l2, Selector selector = weights())
       : Penalty({l1, l2}, std::move(selector)) {}
 
-  /// From the two numbers of scikit-learn and glmnet: l1 = alpha l1_ratio,
-  /// l2 = alpha (1 - l1_ratio). An error if l1_ratio is outside [0, 1].
+  /// From the two numbers of scikit-learn, and of glmnet for the lasso and logistic regression:
+  /// l1 = alpha l1_ratio, l2 = alpha (1 - l1_ratio). glmnet's gaussian elastic net divides its l2
+  /// by sd(y). An error if l1_ratio is outside [0, 1].
   static ElasticNet from_alpha(double alpha, double l1_ratio, Selector selector = weights()) {
     detail::check_strength("ElasticNet: alpha", alpha);
     TORCH_CHECK_VALUE(l1_ratio >= 0 && l1_ratio <= 1,

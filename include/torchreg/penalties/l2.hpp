@@ -18,17 +18,17 @@ struct L2Formula {
   std::vector<Strength> strengths() const { return {{"lambda", lambda}}; }
 
   template <class Number>
-  Number value(const Number& w) const {
+  [[gnu::always_inline]] Number value(const Number& w) const {
     return (0.5 * lambda) * (w * w);
   }
 
   template <class Number>
-  Number slope(const Number& w) const {
+  [[gnu::always_inline]] Number slope(const Number& w) const {
     return lambda * w;
   }
 
   template <class Number>
-  Number prox(const Number& w, const Number& step) const {
+  [[gnu::always_inline]] Number prox(const Number& w, const Number& step) const {
     return w / (1 + lambda * step);
   }
 };

@@ -79,7 +79,11 @@ inline std::vector<std::string> whole_path(const std::string& path) { return {pa
 /// Selects exactly these dotted paths: named("fc1.weight", "fc2.weight").
 template <class... Paths>
 Selector named(const std::string& path, const Paths&... more) {
-  return detail::naming("named", {path, more...}, std::equal_to<std::string>(), detail::whole_path);
+  detail::Rule rule =
+      detail::naming("named", {path, more...}, std::equal_to<std::string>(), detail::whole_path)
+          .rule();
+  rule.names = rule.holds;
+  return Selector(std::move(rule));
 }
 
 /// Selects by a glob on the whole path: `*` any characters within one part of the path, `**` any

@@ -19,13 +19,14 @@ enum class Binding { kOr, kAnd, kUnary };
 /// One tensor under all its paths, in the module's order.
 using Aliases = std::vector<Parameter>;
 
-/// What a Selector shares: the predicate, its text, and a check that a whole module's parameters
-/// hold every name in it.
+/// What a Selector shares: the predicate, its text, a check that a whole module's parameters hold
+/// every name in it, and whether it holds for a tensor that is in it by its very name.
 struct Rule {
   std::function<bool(const Aliases&)> holds;
   std::string text;
   Binding binding = Binding::kUnary;
   std::function<void(const std::vector<Parameter>&)> check_names = [](const auto&) {};
+  std::function<bool(const Aliases&)> names = [](const auto&) { return false; };
 
   std::string text_within(Binding outer) const { return binding < outer ? "(" + text + ")" : text; }
 };
@@ -70,28 +71,33 @@ class Selector {
   }
 
   friend Selector operator&&(const Selector& a, const Selector& b) {
-    return Selector(
-        {[a, b](const auto& aliases) { return a.rule().holds(aliases) && b.rule().holds(aliases); },
-         joined(a, " && ", b, detail::Binding::kAnd), detail::Binding::kAnd, check_both(a, b)});
+    detail::Rule rule = joined(a, " && ", b, detail::Binding::kAnd);
+    rule.holds = [a, b](const auto& t) { return a.rule().holds(t) && b.rule().holds(t); };
+    rule.names = [a, b, both = rule.holds](const auto& t) {
+      return both(t) && (a.rule().names(t) || b.rule().names(t));
+    };
+    return Selector(std::move(rule));
   }
 
   friend Selector operator||(const Selector& a, const Selector& b) {
-    return Selector(
-        {[a, b](const auto& aliases) { return a.rule().holds(aliases) || b.rule().holds(aliases); },
-         joined(a, " || ", b, detail::Binding::kOr), detail::Binding::kOr, check_both(a, b)});
+    detail::Rule rule = joined(a, " || ", b, detail::Binding::kOr);
+    rule.holds = [a, b](const auto& t) { return a.rule().holds(t) || b.rule().holds(t); };
+    rule.names = [a, b](const auto& t) { return a.rule().names(t) || b.rule().names(t); };
+    return Selector(std::move(rule));
   }
 
  private:
-  static std::string joined(const Selector& a, const char* connective, const Selector& b,
-                            detail::Binding binding) {
-    return a.rule().text_within(binding) + connective + b.rule().text_within(binding);
-  }
-
-  static std::function<void(const std::vector<Parameter>&)> check_both(Selector a, Selector b) {
-    return [a = std::move(a), b = std::move(b)](const std::vector<Parameter>& parameters) {
+  /// The text of both, and the check of their names.
+  static detail::Rule joined(const Selector& a, const char* connective, const Selector& b,
+                             detail::Binding binding) {
+    detail::Rule rule;
+    rule.text = a.rule().text_within(binding) + connective + b.rule().text_within(binding);
+    rule.binding = binding;
+    rule.check_names = [a, b](const std::vector<Parameter>& parameters) {
       a.rule().check_names(parameters);
       b.rule().check_names(parameters);
     };
+    return rule;
   }
 
   std::shared_ptr<const detail::Rule> rule_;
