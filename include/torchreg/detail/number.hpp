@@ -2,7 +2,8 @@
 
 #include <torch/types.h>
 
-#include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <string>
 
 namespace torchreg::detail {
@@ -25,10 +26,16 @@ inline torch::Tensor in_compute_type(const torch::Tensor& tensor) {
   return tensor.to(compute_type(tensor.scalar_type()));
 }
 
+/// Read from its bits, as to a compiler with -ffast-math every number is finite.
+inline bool is_finite(double value) {
+  std::uint64_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return (bits >> 52 & 0x7ff) != 0x7ff;
+}
+
 /// An error for a strength, a step or a threshold that is negative, NaN or infinite.
 inline void check_strength(const std::string& what, double value) {
-  TORCH_CHECK_VALUE(std::isfinite(value) && value >= 0, what, " must be finite and >= 0, got ",
-                    value);
+  TORCH_CHECK_VALUE(is_finite(value) && value >= 0, what, " must be finite and >= 0, got ", value);
 }
 
 }  // namespace torchreg::detail

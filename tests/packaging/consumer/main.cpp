@@ -1,6 +1,7 @@
 #include <torchreg/torchreg.hpp>
 
 #include <cstdlib>
+#include <limits>
 
 void prox_of_other(const torch::Tensor& w);  // in the other translation unit
 
@@ -28,4 +29,35 @@ bool memory_holds() {
   return torchreg::sparsity(w).zeros == 100;
 }
 
-int main() { return l1_is_right() && memory_holds() ? EXIT_SUCCESS : EXIT_FAILURE; }
+/// Whether a number that is none is refused, also where -ffast-math knows none.
+template <class Act>
+bool is_refused(const Act& act) {
+  for (const double bad :
+       {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(), -1.0}) {
+    try {
+      act(bad);
+      return false;
+    } catch (const c10::Error&) {
+    }
+  }
+  return true;
+}
+
+bool numbers_are_checked() {
+  const auto w = torch::ones({10}).requires_grad_();
+  torch::optim::SGD sgd({w}, torch::optim::SGDOptions(0.1));
+  torchreg::ProximalStep prox(sgd, w, torchreg::L1(1.0));
+  w.mutable_grad() = torch::zeros_like(w);
+  return is_refused([](double bad) { torchreg::L1 l1(bad); }) &&
+         is_refused([&](double bad) { prox.step(bad); }) &&
+         is_refused([&](double bad) { torchreg::L1(1.0).prox_(w, bad); }) &&
+         is_refused([&](double bad) {
+           prox.penalty().formula().lambda = bad;
+           prox.step();
+         }) &&
+         torch::equal(w, torch::ones({10}));
+}
+
+int main() {
+  return l1_is_right() && memory_holds() && numbers_are_checked() ? EXIT_SUCCESS : EXIT_FAILURE;
+}
