@@ -8,5 +8,6 @@ write_basic_package_version_file(torchregConfigVersion.cmake
 install(DIRECTORY include/torchreg DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(TARGETS torchreg EXPORT torchregTargets INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT torchregTargets NAMESPACE torchreg:: DESTINATION ${package})
-install(FILES cmake/torchregConfig.cmake ${CMAKE_CURRENT_BINARY_DIR}/torchregConfigVersion.cmake
+install(FILES cmake/torchregConfig.cmake cmake/torchregTorch.cmake
+              ${CMAKE_CURRENT_BINARY_DIR}/torchregConfigVersion.cmake
         DESTINATION ${package})

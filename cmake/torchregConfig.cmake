@@ -1,5 +1,6 @@
 include(CMakeFindDependencyMacro)
 if(NOT TARGET torch)
+  include(${CMAKE_CURRENT_LIST_DIR}/torchregTorch.cmake)
   find_dependency(Torch 1.13)
 endif()
 include(${CMAKE_CURRENT_LIST_DIR}/torchregTargets.cmake)
