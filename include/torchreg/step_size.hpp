@@ -20,9 +20,10 @@ namespace torchreg {
 ///
 /// Where the stored second moment is exactly 0, the step is lr (Adagrad: clr). AdamW's decoupled
 /// decay is no part of it. Returns a 0-dim double, or a tensor of the parameter's shape (float32
-/// for half types). Throws for LBFGS and for classes it does not know (recognition is by exact
-/// dynamic type), for a tensor in no parameter group, and before the first step of an optimizer
-/// with a second moment. Source: Duchi, Hazan, Singer 2011; Yun, Lozano, Yang 2021.
+/// for half types). Reads the optimizer as the class of LibTorch's that it is passed by, or else
+/// by its exact dynamic type; throws for LBFGS and for classes that it does not know, for a tensor
+/// in no parameter group, and before the first step of an optimizer with a second moment. Source:
+/// Duchi, Hazan, Singer 2011; Yun, Lozano, Yang 2021.
 template <class Optimizer,
           class = std::enable_if_t<std::is_base_of_v<torch::optim::Optimizer, Optimizer>>>
 torch::Tensor step_size(const Optimizer& optimizer, const torch::Tensor& tensor) {

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include <torchreg/detail/ledger.hpp>
@@ -14,7 +13,7 @@ namespace torchreg::detail {
 
 // A ProximalStep's state in an archive: path, shape and some numbers a tensor, and its memory.
 
-constexpr std::size_t kCounts = 10, kRates = 3;  ///< numbers a tensor
+constexpr std::size_t kCounts = 14, kRates = 3;  ///< numbers a tensor
 
 /// What a saved state must agree with.
 inline std::vector<std::string> labels_of(const std::vector<Entry>& entries) {
@@ -34,17 +33,14 @@ inline void save(torch::serialize::OutputArchive& archive, const Ledger& ledger,
   for (std::size_t i = 0; i < ledger.entries().size(); ++i) {
     const Entry& entry = ledger.entries()[i];
     const Reading reading = ledger.state_of(entry);
-    const int64_t unseen = entry.steps_since(reading);
-    const auto& [habit, last] = std::tie(entry.watch.habit, entry.watch.last);
-    // What was written from outside since the last call is forgotten here already.
-    const bool remembers = !entry.watch.is_news(entry.writes_since(reading, unseen));
-    counts.insert(counts.end(),
-                  {entry.pending, remembers ? entry.steps : 0, unseen, entry.is_fresh, habit.count,
-                   habit.replaced, habit.moves, last.count, last.replaced, last.moves});
-    rates.insert(rates.end(), {entry.pending_rate, entry.pending_scale, entry.kappa});
-    if (remembers && entry.memory.defined()) {
-      archive.write(memory_key(i), entry.memory, /*is_buffer=*/true);
+    counts.insert(counts.end(), {entry.pending, entry.steps, entry.moves, entry.is_fresh,
+                                 entry.steps_since(reading)});
+    for (const Writes& writes :
+         {entry.watch.habit, entry.watch.last, entry.writes_since(reading, 0)}) {
+      counts.insert(counts.end(), {writes.count, writes.replaced, writes.moves});
     }
+    rates.insert(rates.end(), {entry.pending_rate, entry.pending_scale, entry.kappa});
+    if (entry.memory.defined()) archive.write(memory_key(i), entry.memory, /*is_buffer=*/true);
   }
   archive.write("tensors", c10::IValue(labels_of(ledger.entries())));
   archive.write("counts", c10::IValue(counts));
@@ -78,17 +74,19 @@ inline void load(torch::serialize::InputArchive& archive, Ledger& ledger, int64_
     const double* rate = &rates[kRates * i];
     entry.pending = count[0];
     entry.steps = count[1];
+    entry.moves = count[2];
     entry.is_fresh = count[3] != 0;
-    entry.watch.habit = {count[4], count[5] != 0, count[6]};
-    entry.watch.last = {count[7], count[8] != 0, count[9]};
     entry.pending_rate = rate[0];
     entry.pending_scale = rate[1];
     entry.kappa = rate[2];
     entry.memory = torch::Tensor();
     archive.try_read(memory_key(i), entry.memory, /*is_buffer=*/true);
     const Reading reading = ledger.state_of(entry);
-    entry.mark_seen(reading, count[2]);
-    entry.watch.look(entry.parameter.tensor, entry.own_writes(reading));
+    entry.mark_seen(reading, count[4]);
+    const auto writes = [&](int k) { return Writes{count[k], count[k + 1] != 0, count[k + 2]}; };
+    entry.watch.habit = writes(5);
+    entry.watch.last = writes(8);
+    entry.watch.resume(entry.parameter.tensor, writes(11), entry.own_writes(reading));
   }
   ledger.entries() = std::move(entries);
   calls = counts[0];

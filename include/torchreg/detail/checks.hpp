@@ -1,5 +1,6 @@
 #pragma once
 
+#include <ATen/ExpandUtils.h>
 #include <ATen/MemoryOverlap.h>
 #include <torch/types.h>
 
@@ -33,6 +34,15 @@ inline void check_writable(const std::string& who, const Parameters& parameters)
     TORCH_CHECK_VALUE(at::has_internal_overlap(tensor) != at::MemOverlap::Yes, who, ": ",
                       literal(path), " is expanded: several entries share memory; clone() it");
   }
+}
+
+/// An error for a tensor of steps or thresholds whose shape does not fit.
+inline void check_broadcasts(const std::string& what, const torch::Tensor& values,
+                             const Parameter& parameter) {
+  const auto& [path, tensor, owner] = parameter;
+  TORCH_CHECK_VALUE(at::is_expandable_to(values.sizes(), tensor.sizes()), what, " of shape ",
+                    values.sizes(), " does not broadcast to ", literal(path), " of shape ",
+                    tensor.sizes());
 }
 
 /// An error for a tensor of steps or thresholds that is negative, NaN or infinite somewhere, as far

@@ -22,6 +22,7 @@ struct Entry {
   double kappa = kBeforeFirstStep;  ///< of SGD with momentum
   torch::Tensor memory{};           ///< undefined: none
   int64_t steps = 0;                ///< moves since the memory began
+  int64_t moves = 0;                ///< in all, for describe()
 
   // Moves that no prox has followed yet, the scales of their gradients added up, and their scalar
   // steps, each times its scale, added up.
@@ -52,45 +53,47 @@ struct Entry {
       if (reading.counts && reading.counter >= counter) return reading.counter - counter;
       return now == version ? 0 : 1;
     }
-    if (!trace.defined()) return reading.counts ? reading.counter : 1;
-    // Another trace in its place was loaded, or began anew.
+    if (!trace.defined() && (!reading.counts || reading.trace.is_inference()))
+      return reading.counter;
+    // A trace that began or was loaded since then: how often it was written to tells its steps.
     const int64_t steps_made = (now + reading.trace_writes - 1) / reading.trace_writes;
-    return reading.counts ? steps_made : std::min<int64_t>(steps_made, 1);
+    return std::min(steps_made, reading.counter);
   }
 
   /// What was written from outside since the last look.
-  Writes writes_since(const Reading& reading, int64_t moves) const {
-    return watch.since(parameter.tensor, moves, own_writes(reading));
+  Writes writes_since(const Reading& reading, int64_t made) const {
+    return watch.since(parameter.tensor, made, own_writes(reading));
   }
 
   /// Takes the optimizer's moves for noted, but for the last `unseen`.
   void mark_seen(const Reading& reading, int64_t unseen = 0) {
-    counter = reading.counter;
+    counter = reading.counter - (reading.counts ? unseen : 0);
     trace = reading.trace;
-    version = trace_version(reading);
-    (reading.counts ? counter : version) -= unseen;
+    version = trace_version(reading) - (reading.counts ? 0 : unseen);
   }
 
-  /// The scalar step of the next move, if that is the one read.
+  /// The scalar step of the next move.
   double next_rate(const Reading& reading) const {
     return reading.momentum ? sgd_rate(*reading.momentum, next_kappa(reading)) : reading.step.rate;
   }
 
   /// Notes moves whose gradients were scaled. A step of 0 went nowhere.
-  void note(const Reading& reading, int64_t moves, double scale) {
+  void note(const Reading& reading, int64_t made, double scale) {
     const double rate = scale * next_rate(reading);
     kappa = next_kappa(reading);
     if (rate > 0) {
-      const auto count = static_cast<double>(moves);
-      steps += moves;
-      pending += moves;
+      const auto count = static_cast<double>(made);
+      steps += made;
+      moves += made;
+      pending += made;
       pending_scale += count * scale;
       pending_rate += count * rate;
     }
     mark_seen(reading);
   }
 
-  /// Notes what was written from outside; the optimizer's `unseen` writes remain to be noted.
+  /// Notes what was written from outside. The last `unseen` writes are the optimizer's, in moves
+  /// that remain to be noted.
   void note_writes(const Writes& writes, int64_t unseen) {
     if (watch.is_news(writes)) forget_memory();
     watch.learn(writes);
@@ -101,7 +104,6 @@ struct Entry {
   void settle() {
     pending = 0;
     pending_scale = pending_rate = 0;
-    watch.skip(parameter.tensor);
   }
 
   void forget_memory() {

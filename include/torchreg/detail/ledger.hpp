@@ -136,7 +136,7 @@ class Ledger {
         kind += ", decay " + c10::str(reading.decoupled_decay) + " of no objective";
       }
       table.row({path, c10::str(tensor.sizes()), penalties[entry.penalty],
-                 reading.lr >= 0 ? c10::str(reading.lr) : "-", kind, std::to_string(entry.steps)});
+                 reading.lr >= 0 ? c10::str(reading.lr) : "-", kind, std::to_string(entry.moves)});
     }
     return table.str();
   }

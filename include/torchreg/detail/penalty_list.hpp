@@ -63,10 +63,20 @@ struct PenaltyList {
   }
 };
 
+/// Takes what is written in its life for the prox's own, also where a formula throws: on all
+/// entries, as views of one tensor have one version.
+struct SkipWrites {
+  std::vector<Entry>& entries;
+  ~SkipWrites() {
+    for (Entry& entry : entries) entry.watch.skip(entry.parameter.tensor);
+  }
+};
+
 /// The prox for each entry that has pending moves, with memory n.
 template <class... Penalties>
 void act(std::vector<Entry>& entries, const std::vector<Reading>& readings,
          const PenaltyList<Penalties...>& penalties, const Traits& traits, int64_t n) {
+  const SkipWrites at_the_end{entries};
   for (std::size_t penalty = 0; penalty < sizeof...(Penalties); ++penalty) {
     std::vector<Update> updates;
     std::vector<Entry*> owners;

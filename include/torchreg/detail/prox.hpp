@@ -12,9 +12,9 @@
 
 #include <torchreg/detail/lanes.hpp>
 #include <torchreg/detail/memory.hpp>
+#include <torchreg/detail/piece_steps.hpp>
 #include <torchreg/detail/pieces.hpp>
 #include <torchreg/detail/spans.hpp>
-#include <torchreg/detail/steps.hpp>
 
 namespace torchreg::detail {
 
@@ -132,12 +132,14 @@ void prox_(const Formula& formula, const ProxTraits& traits, const torch::Tensor
   }
   const std::array tensors{w, memory.m, step.second_moment, step.mean, step.given};
   const int threads = w.is_cpu() ? at::get_num_threads() : 1;
+  const std::string part = path + " (in part)";
   for_each_piece<Formula>(tensors, piece_size(w) * threads, [&](const auto& piece) {
     Step piece_of_step = step;
     piece_of_step.second_moment = piece[2];
     piece_of_step.mean = piece[3];
     piece_of_step.given = piece[4];
-    prox_piece(formula, traits, piece[0], piece_of_step, piece[1], memory.weight, path);
+    prox_piece(formula, traits, piece[0], piece_of_step, piece[1], memory.weight,
+               piece[0].numel() == w.numel() ? path : part);
   });
 }
 

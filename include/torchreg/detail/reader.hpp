@@ -42,6 +42,10 @@ class Reader {
     const auto misfit = reading.misfit(tensor);
     TORCH_CHECK_VALUE(!misfit, "ProximalStep: ", literal(path), " has the shape ", tensor.sizes(),
                       ", its optimizer state ", *misfit);
+    TORCH_CHECK(
+        !tensor.requires_grad() || entry.pending == 0 || !reading.counts || reading.counter > 0,
+        "ProximalStep: ", literal(path),
+        " has no optimizer state yet; call step() after optimizer.step()");
     if (read_ == nullptr) ask_user(entry, reading.step);
     check_strength("ProximalStep: step", entry.next_rate(reading));
     return reading;
@@ -55,6 +59,7 @@ class Reader {
     check_strengths_in("ProximalStep: step", given);
     const bool is_number = given.dim() == 0 && given.is_cpu();
     step.rate = is_number ? given.item<double>() : 1;
+    check_broadcasts("ProximalStep: step", given, entry.parameter);
     if (!is_number) step.given = given.expand_as(tensor);
   }
 

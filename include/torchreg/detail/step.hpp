@@ -50,10 +50,12 @@ struct InverseStep {
   }
 
   /// Such an entry gets the step that it would have if its gradients had been the penalty's slope.
+  /// Where there is none it stays, and gets the plain rate.
   template <class Number>
   [[gnu::always_inline]] Number or_from(const Number& slope, const Number& variance,
                                         const Number& q) const {
-    return (variance.sqrt().where(q != 0, slope.abs() * root_of_share) + eps) * inverse_scale;
+    const Number root = variance.sqrt().where(q != 0, slope.abs() * root_of_share);
+    return ((root + eps) * inverse_scale).masked_fill((q == 0) & (slope == 0), inverse_rate);
   }
 };
 

@@ -20,7 +20,8 @@ struct Writes {
 
   bool any() const { return count != 0 || replaced; }
 
-  /// As many in all, or as many at each move.
+  /// As many in all, or as many at each move. None before the first move is like any: what the
+  /// first move shows becomes the habit.
   bool is_like(const Writes& other) const {
     return replaced == other.replaced &&
            (count == other.count || count * other.moves == other.count * moves);
@@ -41,7 +42,8 @@ class Watch {
   /// The writes since the last look, during so many moves; `own` were the optimizer's.
   Writes since(const torch::Tensor& tensor, int64_t moves, int64_t own) const {
     const bool same_kind = tensor.device() == device_ && tensor.scalar_type() == type_;
-    return {version_of(tensor) - seen_ - own, same_kind && !is_stored_as_before(tensor), moves};
+    const bool is_replaced = was_replaced_ || (same_kind && !is_stored_as_before(tensor));
+    return {version_of(tensor) - seen_ - own, is_replaced, moves};
   }
 
   bool is_news(const Writes& writes) const {
@@ -55,24 +57,32 @@ class Watch {
     last = writes;
   }
 
-  /// Takes the tensor as it is for seen, but for the last `unseen` writes.
+  /// Looks: all writes are noted now but the last `unseen`.
   void look(const torch::Tensor& tensor, int64_t unseen = 0) {
     now_ = version_of(tensor);
     seen_ = now_ - unseen;
     device_ = tensor.device();
     type_ = tensor.scalar_type();
+    was_replaced_ = false;
     if (!is_stored_as_before(tensor)) storage_ = tensor.storage().getWeakStorageImpl();
   }
 
-  /// Notes that the writes since the last look were the prox's.
+  /// Takes the writes since the last look for the prox's own.
   void skip(const torch::Tensor& tensor) { look(tensor, now_ - seen_); }
+
+  /// Takes the tensor for as far from the last look as another was: in a state that is loaded.
+  void resume(const torch::Tensor& tensor, const Writes& writes, int64_t own) {
+    look(tensor, writes.count + own);
+    was_replaced_ = writes.replaced;
+  }
 
  private:
   bool is_stored_as_before(const torch::Tensor& tensor) const {
     return tensor.storage().unsafeGetStorageImpl() == storage_._unsafe_get_target();
   }
 
-  int64_t seen_ = 0, now_ = 0;  ///< versions: up to which writes are seen, and at the last look
+  int64_t seen_ = 0, now_ = 0;  ///< versions: up to which writes are noted, and at the last look
+  bool was_replaced_ = false;
   // Weak: it frees the memory of a storage that is no longer used, but not its address.
   c10::weak_intrusive_ptr<c10::StorageImpl> storage_;
   c10::Device device_ = c10::kCPU;

@@ -11,15 +11,15 @@
 namespace torchreg::detail {
 
 /// The steps of a piece: 0-dim or of its shape. `stays` is undefined where no entry does.
-struct Steps {
+struct PieceSteps {
   torch::Tensor step, inverse, stays;
 };
 
 /// The steps of entries x. An entry without any gradient stays where the penalty has no slope.
 template <class Formula>
-Steps steps_of(const Formula& formula, const Step& step, const torch::Tensor& x,
-               const std::string& path) {
-  Steps steps;
+PieceSteps steps_of(const Formula& formula, const Step& step, const torch::Tensor& x,
+                    const std::string& path) {
+  PieceSteps steps;
   if (step.is_scalar() || step.given.defined()) {
     steps.step = step.is_scalar() ? torch::full({}, step.rate, x.options())
                                   : step.given.to(x.options()).mul(step.rate);
