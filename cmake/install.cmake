@@ -3,7 +3,7 @@ include(GNUInstallDirs)
 
 set(package ${CMAKE_INSTALL_DATADIR}/cmake/torchreg)
 write_basic_package_version_file(torchregConfigVersion.cmake
-                                 COMPATIBILITY SameMajorVersion ARCH_INDEPENDENT)
+                                 COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 
 install(DIRECTORY include/torchreg DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(TARGETS torchreg EXPORT torchregTargets INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})

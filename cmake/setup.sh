@@ -5,6 +5,7 @@
 #   setup [PACKAGE=PATH...]      tools and LibTorch; packages wished for, there if a prefix has PATH
 #   configure NAME [ARGUMENT...] sets build to build/NAME-torch-VERSION and runs CMake there
 #
+# With yes=1 nothing is asked before an installation, nor where there is no terminal.
 # A LibTorch of one's own: CMAKE_PREFIX_PATH=/path/to/libtorch (or Torch_DIR) before the command.
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -54,9 +55,13 @@ find_torch() {
 can_install() { first apt-get >/dev/null && { ((EUID == 0)) || first sudo >/dev/null; }; }
 
 install() {
-  local as_root=
+  local as_root= answer=
   ((EUID == 0)) || as_root=sudo
-  say "installing $*"
+  say "to be installed with ${as_root:+sudo }apt-get: $*"
+  if [[ ! ${yes:-} && -t 0 ]]; then
+    read -rp "setup: go on? [Y/n] " answer
+    [[ $answer != [nN]* ]] || { say "nothing was installed" && exit 1; }
+  fi
   $as_root apt-get update -qq
   $as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get install -qq --no-install-recommends "$@" >/dev/null

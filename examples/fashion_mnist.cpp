@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -16,7 +17,7 @@ using torch::Tensor;
 namespace data = torch::data;
 
 struct Options {
-  std::string data, log, penalty = "l1", way = "prox", optimizer = "adam";
+  std::string data = FASHION_MNIST, log, penalty = "l1", way = "prox", optimizer = "adam";
   double lambda = 1e-4, lr = 1e-3;
   int64_t epochs = 6, batch = 64, images = 60000, memory = 256;
   uint64_t seed = 0;
@@ -24,17 +25,15 @@ struct Options {
 
 void declare(CLI::App& app, Options& options) {
   app.option_defaults()->always_capture_default();
-  app.add_option("--data", options.data, "folder with the four uncompressed idx files")
-      ->required()
-      ->check(CLI::ExistingDirectory);
+  app.add_option("--data", options.data, "folder with the four uncompressed idx files");
   app.add_option("--penalty", options.penalty, "on the weights, not the biases")
       ->check(CLI::IsMember({"none", "l1", "l2", "elastic-net"}));
-  app.add_option("--lambda", options.lambda, "its strength");
+  app.add_option("--lambda", options.lambda, "its strength")->check(CLI::NonNegativeNumber);
   app.add_option("--way", options.way, "proximal step or term of the loss")
       ->check(CLI::IsMember({"prox", "term"}));
   app.add_option("--optimizer", options.optimizer)
       ->check(CLI::IsMember({"sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"}));
-  app.add_option("--lr", options.lr, "learning rate");
+  app.add_option("--lr", options.lr, "learning rate")->check(CLI::NonNegativeNumber);
   app.add_option("--epochs", options.epochs)->check(CLI::PositiveNumber);
   app.add_option("--batch", options.batch)->check(CLI::PositiveNumber);
   app.add_option("--images", options.images, "train on the first so many")
@@ -43,6 +42,17 @@ void declare(CLI::App& app, Options& options) {
       ->check(CLI::NonNegativeNumber);
   app.add_option("--seed", options.seed);
   app.add_option("--log", options.log, "CSV file with a line an epoch, for plot.py");
+}
+
+/// Why the options cannot be followed; empty if they can.
+std::string problem_with(const Options& options, const std::ofstream& log) {
+  for (const char* part : {"train-images-idx3-ubyte", "train-labels-idx1-ubyte",
+                           "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}) {
+    if (!std::ifstream(options.data + "/" + part)) {
+      return "--data: no " + std::string(part) + " in " + options.data;
+    }
+  }
+  return options.log.empty() || log ? "" : "--log: cannot write " + options.log;
 }
 
 torch::nn::Sequential make_model() {
@@ -130,6 +140,12 @@ int main(int argc, char** argv) {
   CLI::App app("784-200-200-10 on Fashion-MNIST or MNIST, with sparse weights");
   declare(app, options);
   CLI11_PARSE(app, argc, argv);
+  std::ofstream log(options.log);  // without a name it writes nothing
+  const std::string problem = problem_with(options, log);
+  if (!problem.empty()) {
+    std::cerr << problem << "\n";
+    return EXIT_FAILURE;
+  }
 
   torch::manual_seed(options.seed);
   const auto train = data::make_data_loader(load(options.data, data::datasets::MNIST::Mode::kTrain),
@@ -154,7 +170,6 @@ int main(int argc, char** argv) {
   };
 
   const auto weights = prox.parameters();
-  std::ofstream log(options.log);  // without a name it writes nothing
   write_names(log, weights);
   for (int64_t epoch = 1; epoch <= options.epochs; ++epoch) {
     double loss_sum = 0, penalty_now = 0;
