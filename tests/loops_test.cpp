@@ -746,27 +746,29 @@ TEST_CASE("Writes from outside: another storage at the old address is seen") {
 }
 
 TEST_CASE("InferenceMode: flush() and loading in it leave a state that can be used later") {
-  for (const bool loads : {false, true}) {
-    const Tensor w = row({1, 0.01}).requires_grad_(), twin = row({1, 0.01}).requires_grad_();
-    optim::Adam adam({w}, optim::AdamOptions(0.1)), adam_of_twin({twin}, optim::AdamOptions(0.1));
-    ProximalStep prox(adam, w, L1(0.5)), same(adam_of_twin, twin, L1(0.5));
-    if (loads) {
-      step_with(adam, w, row({1, 0}));
-      prox.step();
-      step_with(adam_of_twin, twin, row({1, 0}));
-      same.step();
-    }
-    {
-      const c10::InferenceMode inference;
-      if (loads) load(prox, saved(prox));
-      prox.flush();
-    }
-    for (int t = 0; t < 5; ++t) {
-      step_with(adam, w, row({1, -1}));
-      prox.step();
-      step_with(adam_of_twin, twin, row({1, -1}));
-      same.step();
-      REQUIRE(same_bits(w.detach(), twin.detach()));
+  for (const auto type : {torch::kDouble, torch::kBFloat16}) {  // in lanes, and by LibTorch
+    for (const bool loads : {false, true}) {
+      CAPTURE(type, loads);
+      const Tensor w = row({1, 0.01}).to(type).requires_grad_();
+      const Tensor twin = w.detach().clone().requires_grad_();
+      optim::Adam adam({w}, optim::AdamOptions(0.1)), adam_of_twin({twin}, optim::AdamOptions(0.1));
+      ProximalStep prox(adam, w, L1(0.5)), same(adam_of_twin, twin, L1(0.5));
+      const auto train = [&](double a, double b) {
+        step_with(adam, w, row({a, b}).to(type));
+        prox.step();
+        step_with(adam_of_twin, twin, row({a, b}).to(type));
+        same.step();
+      };
+      if (loads) train(1, 0);
+      {
+        const c10::InferenceMode inference;
+        if (loads) load(prox, saved(prox));
+        prox.flush();
+      }
+      for (int t = 0; t < 5; ++t) {
+        train(1, -1);
+        REQUIRE(same_bits(w.detach(), twin.detach()));
+      }
     }
   }
 }

@@ -3,6 +3,7 @@
 
 #include <limits>
 #include <sstream>
+#include <string_view>
 
 #include "support.hpp"
 
@@ -531,6 +532,10 @@ struct Mean {
   Tensor slope(const Tensor& w) const { return w.sign() / w.numel(); }
   Tensor prox(const Tensor& w, const Tensor&) const { return w.mean(); }
 };
+struct Named {
+  [[maybe_unused]] static constexpr std::string_view name = "Named";
+  Tensor prox(const Tensor& w, const Tensor&) const { return w.mean(); }
+};
 struct Undefined {
   Tensor value(const Tensor&) const { return {}; }
 };
@@ -593,4 +598,48 @@ TEST_CASE("Penalty: an error names the tensor whose part it is of") {
   const Tensor w = torch::ones({100, 1000});
   REQUIRE(contains(error_of([&] { Penalty(Short{}).prox_(w, 0.1); }),
                    "Penalty: prox returned [5] for \"tensor 0 (in part)\" of shape ["));
+}
+
+TEST_CASE("Penalty: a formula's name may be any static text; a member of that name is none") {
+  struct Viewed {
+    static constexpr std::string_view name() { return "unused"; }
+    Tensor prox(const Tensor& w, const Tensor&) const { return w.mean(); }
+  };
+  struct Member {
+    std::string name = "mine";
+    Tensor prox(const Tensor& w, const Tensor&) const { return w.mean(); }
+  };
+  const Tensor w = torch::ones({2});
+  REQUIRE(contains(error_of([&] { Penalty(Named{}).prox_(w, 1); }), "Named: prox returned []"));
+  REQUIRE(contains(error_of([&] { Penalty(Viewed{}).prox_(w, 1); }), "Penalty: prox returned []"));
+  REQUIRE(contains(error_of([&] { Penalty(Member{}).prox_(w, 1); }), "Penalty: prox returned []"));
+}
+
+TEST_CASE("Tables and errors: paths in UTF-8 are aligned, control characters are written out") {
+  torchreg::detail::Table table({"path", "n"});
+  table.row({"größe", "1"});
+  table.row({"a\nb\x01", "22"});
+  REQUIRE(table.str() ==
+          "path       n\n"
+          "größe      1\n"
+          "a\\nb\\001  22\n");
+  REQUIRE(torchreg::detail::literal("a\"\x1b[0m") == "\"a\\\"\\033[0m\"");
+}
+
+TEST_CASE("sparsity: of tensors of all kinds, in one table") {
+  const Tensor filters = torch::zeros({3, 2, 2}), number = torch::zeros({}),
+               none = torch::ones({0, 2});
+  const Tensor matrix = torch::tensor({{0.0, 1.0}, {0.0, std::nan("")}});
+  const Sparsity counted =
+      sparsity({filters, number, none, matrix, torch::zeros({2}, torch::kHalf)});
+  REQUIRE(counted.tensors[0].zero_filters == 3);
+  REQUIRE(counted.tensors[0].zero_columns == 0);
+  REQUIRE(counted.tensors[1].zeros == 1);
+  REQUIRE(counted.tensors[2].entries == 0);
+  REQUIRE(counted.tensors[3].zeros == 2);
+  REQUIRE(counted.tensors[3].zero_rows == 0);
+  REQUIRE(counted.tensors[3].zero_columns == 1);
+  REQUIRE(counted.tensors[3].nonfinite == 1);
+  REQUIRE(counted.tensors[4].zeros == 2);
+  REQUIRE(counted.zeros == 17);
 }

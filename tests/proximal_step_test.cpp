@@ -490,7 +490,14 @@ TEST_CASE("State: a saved state that does not fit throws and changes nothing") {
   std::ostringstream stream;
   short_lists.save_to(stream);
   REQUIRE(contains(error_of([&] { load(of_a, stream.str()); }),
-                   "ProximalStep: the saved state is of another version of torchreg"));
+                   "ProximalStep: the saved state is damaged, or of torchreg 0.1.0"));
+  torch::serialize::OutputArchive later;
+  later.write("format", c10::IValue(int64_t{2}));
+  std::ostringstream stream_of_later;
+  later.save_to(stream_of_later);
+  REQUIRE(
+      contains(error_of([&] { load(of_a, stream_of_later.str()); }),
+               "ProximalStep: the saved state is of format 2, this version of torchreg reads 1"));
   REQUIRE(saved(of_a).size() == before.size());
 }
 

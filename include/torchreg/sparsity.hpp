@@ -35,25 +35,40 @@ struct Sparsity {
   }
 };
 
-/// Counts the exact zeros of these tensors. Synchronizes with their devices.
+namespace detail {
+
+/// Zeros, finite entries, zero slices along the first and along the second dimension, where it is.
+inline torch::Tensor counts_of(const torch::Tensor& tensor) {
+  const torch::Tensor is_zero = tensor == 0;
+  const torch::Tensor none = torch::zeros({}, is_zero.options().dtype(torch::kLong));
+  const bool has_slices = tensor.dim() >= 2 && tensor.numel() > 0;
+  return torch::stack({is_zero.sum(), tensor.isfinite().sum(),
+                       has_slices ? is_zero.flatten(1).all(1).sum() : none,
+                       has_slices && tensor.dim() == 2 ? is_zero.all(0).sum() : none});
+}
+
+}  // namespace detail
+
+/// Counts the exact zeros of these tensors. Waits once for their device.
 inline Sparsity sparsity(const Parameters& parameters) {
   torch::NoGradGuard no_grad;
   detail::check_floating("sparsity", parameters);
-  Sparsity total;
+  std::vector<torch::Tensor> counts;
   for (const auto& [path, tensor, owner] : parameters) {
-    const auto count = [](const torch::Tensor& mask) { return mask.sum().item<int64_t>(); };
-    const torch::Tensor is_zero = tensor == 0;
+    counts.push_back(detail::counts_of(tensor).to(parameters[0].tensor.device()));
+  }
+  const torch::Tensor all = torch::stack(counts).cpu();
+  Sparsity total;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const auto& [path, tensor, owner] = parameters[i];
+    const int64_t* count = all.data_ptr<int64_t>() + 4 * i;
     Sparsity::Tensor one;
     one.path = path;
-    one.zeros = count(is_zero);
+    one.zeros = count[0];
     one.entries = tensor.numel();
-    one.nonfinite = one.entries - count(tensor.isfinite());
-    if (tensor.dim() == 2 && one.entries > 0) {
-      one.zero_rows = count(is_zero.all(1));
-      one.zero_columns = count(is_zero.all(0));
-    } else if (tensor.dim() > 2 && one.entries > 0) {
-      one.zero_filters = count(is_zero.flatten(1).all(1));
-    }
+    one.nonfinite = one.entries - count[1];
+    (tensor.dim() == 2 ? one.zero_rows : one.zero_filters) = count[2];
+    one.zero_columns = count[3];
     total.zeros += one.zeros;
     total.entries += one.entries;
     total.tensors.push_back(std::move(one));

@@ -13,6 +13,7 @@ namespace torchreg::detail {
 
 // A ProximalStep's state in an archive: path, shape and some numbers a tensor, and its memory.
 
+constexpr int64_t kFormat = 1;                   ///< changes where what is saved changes
 constexpr std::size_t kCounts = 14, kRates = 3;  ///< numbers a tensor
 
 /// What a saved state must agree with.
@@ -42,6 +43,7 @@ inline void save(torch::serialize::OutputArchive& archive, const Ledger& ledger,
     rates.insert(rates.end(), {entry.pending_rate, entry.pending_scale, entry.kappa});
     if (entry.memory.defined()) archive.write(memory_key(i), entry.memory, /*is_buffer=*/true);
   }
+  archive.write("format", c10::IValue(kFormat));
   archive.write("tensors", c10::IValue(labels_of(ledger.entries())));
   archive.write("counts", c10::IValue(counts));
   archive.write("rates", c10::IValue(rates));
@@ -49,7 +51,10 @@ inline void save(torch::serialize::OutputArchive& archive, const Ledger& ledger,
 
 /// Throws, and changes nothing, if the saved tensors are not the ledger's.
 inline void load(torch::serialize::InputArchive& archive, Ledger& ledger, int64_t& calls) {
-  c10::IValue tensors, counts_value, rates_value;
+  c10::IValue format, tensors, counts_value, rates_value;
+  TORCH_CHECK_VALUE(!archive.try_read("format", format) || format.toInt() == kFormat,
+                    "ProximalStep: the saved state is of format ", format.toInt(),
+                    ", this version of torchreg reads ", kFormat);
   TORCH_CHECK_VALUE(archive.try_read("tensors", tensors) &&
                         archive.try_read("counts", counts_value) &&
                         archive.try_read("rates", rates_value),
@@ -64,7 +69,7 @@ inline void load(torch::serialize::InputArchive& archive, Ledger& ledger, int64_
   const std::vector<double> rates = rates_value.toDoubleVector();
   TORCH_CHECK_VALUE(
       counts.size() == 1 + kCounts * entries.size() && rates.size() == kRates * entries.size(),
-      "ProximalStep: the saved state is of another version of torchreg");
+      "ProximalStep: the saved state is damaged, or of torchreg 0.1.0");
   const c10::InferenceMode usable_later(false);
   for (std::size_t i = 0; i < entries.size(); ++i) {
     TORCH_CHECK_VALUE(saved[i].toStringRef() == labels[i], "ProximalStep: the saved state is of ",
@@ -81,6 +86,7 @@ inline void load(torch::serialize::InputArchive& archive, Ledger& ledger, int64_
     entry.kappa = rate[2];
     entry.memory = torch::Tensor();
     archive.try_read(memory_key(i), entry.memory, /*is_buffer=*/true);
+    if (entry.memory.defined() && entry.memory.is_inference()) entry.memory = entry.memory.clone();
     const Reading reading = ledger.state_of(entry);
     entry.mark_seen(reading, count[4]);
     const auto writes = [&](int k) { return Writes{count[k], count[k + 1] != 0, count[k + 2]}; };

@@ -64,7 +64,8 @@ struct TakesLanes<Formula, std::void_t<decltype(Formula::takes_lanes)>>
 template <class Formula, class = void>
 struct HasName : std::false_type {};
 template <class Formula>
-struct HasName<Formula, std::void_t<decltype(std::string(Formula::name))>> : std::true_type {};
+struct HasName<Formula, std::void_t<decltype(std::string(Formula::name))>>
+    : std::bool_constant<!std::is_member_object_pointer_v<decltype(&Formula::name)>> {};
 
 template <class Formula, class = void>
 struct HasStrengths : std::false_type {};
@@ -75,7 +76,7 @@ struct HasStrengths<Formula, std::void_t<decltype(std::declval<const Formula&>()
 /// What errors and tables call a formula.
 template <class Formula>
 std::string name_of() {
-  if constexpr (HasName<Formula>::value) return Formula::name;
+  if constexpr (HasName<Formula>::value) return std::string(Formula::name);
   return "Penalty";
 }
 

@@ -96,7 +96,7 @@ class Lanes {
   }
   double sum() const {
     double sum = 0;
-    for (int64_t i = 0; i < size; ++i) sum += x_[i];
+    for (int64_t i = 0; i < size; ++i) sum += static_cast<double>(x_[i]);
     return sum;
   }
 

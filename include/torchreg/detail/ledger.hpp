@@ -42,11 +42,9 @@ class Ledger {
 
   /// Takes what the optimizer has done so far for seen.
   void start() {
-    GroupPosition next;  // where to look first: optimizers mostly have the module's own order
+    reader_.locate(entries_);
     for (Entry& entry : entries_) {
-      entry.position = next;
       const Reading reading = reader_.state_of(entry);
-      next = {entry.position.group, entry.position.index + 1};
       entry.mark_seen(reading);
       entry.forget(reading);
     }
@@ -54,6 +52,7 @@ class Ledger {
 
   /// Forgets everything but which moves were noted.
   void forget() {
+    reader_.locate(entries_);
     std::vector<Reading> readings;
     for (const Entry& entry : entries_) readings.push_back(reader_.state_of(entry));
     for (std::size_t i = 0; i < entries_.size(); ++i) {

@@ -6,6 +6,7 @@
 #include <sstream>
 #include <string>
 #include <type_traits>
+#include <unordered_map>
 #include <utility>
 
 namespace torchreg::detail {
@@ -37,6 +38,20 @@ struct GroupPosition {
   std::size_t index = 0;
 };
 
+/// Where each parameter is in an optimizer's groups.
+inline std::unordered_map<const c10::TensorImpl*, GroupPosition> positions_in(
+    const torch::optim::Optimizer& optimizer) {
+  std::unordered_map<const c10::TensorImpl*, GroupPosition> positions;
+  const auto& groups = optimizer.param_groups();
+  for (GroupPosition p; p.group != groups.size(); ++p.group) {  // nvcc takes a < for a template's
+    const auto& parameters = groups[p.group].params();
+    for (p.index = 0; p.index != parameters.size(); ++p.index) {
+      positions.emplace(parameters[p.index].unsafeGetTensorImpl(), p);
+    }
+  }
+  return positions;
+}
+
 /// The tensor's parameter group, null if it is in none; `position` is tried first and brought up to
 /// date.
 inline const torch::optim::OptimizerParamGroup* find_group(const torch::optim::Optimizer& optimizer,
@@ -48,15 +63,11 @@ inline const torch::optim::OptimizerParamGroup* find_group(const torch::optim::O
            groups[p.group].params()[p.index].is_same(tensor);
   };
   if (is_at(position)) return &groups[position.group];
-  for (GroupPosition p; p.group < groups.size(); ++p.group) {
-    const std::size_t count = groups[p.group].params().size();
-    for (p.index = 0; p.index != count; ++p.index) {  // nvcc takes a < for a template's
-      if (!is_at(p)) continue;
-      position = p;
-      return &groups[p.group];
-    }
-  }
-  return nullptr;
+  const auto positions = positions_in(optimizer);
+  const auto found = positions.find(tensor.unsafeGetTensorImpl());
+  if (found == positions.end()) return nullptr;
+  position = found->second;
+  return &groups[position.group];
 }
 
 }  // namespace torchreg::detail

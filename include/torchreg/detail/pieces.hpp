@@ -26,7 +26,7 @@ bool lie_alike(const std::array<torch::Tensor, count>& tensors) {
 /// Whether a tensor's memory can be read as an array of its type, as that of from_blob() may not.
 inline bool is_aligned(const torch::Tensor& tensor) {
   const auto address = reinterpret_cast<std::uintptr_t>(tensor.data_ptr());
-  return address % tensor.element_size() == 0;
+  return address % static_cast<std::uintptr_t>(tensor.element_size()) == 0;
 }
 
 /// Whether a formula can be evaluated in the processor's lanes, on the tensors' memory as it lies.

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <utility>
+#include <vector>
 
 #include <torchreg/detail/checks.hpp>
 #include <torchreg/detail/entry.hpp>
@@ -20,6 +21,15 @@ class Reader {
       : optimizer_(&optimizer),
         read_(step_function ? nullptr : reader_of("ProximalStep", optimizer)),
         step_function_(std::move(step_function)) {}
+
+  /// Finds the entries in the optimizer's groups, all at once.
+  void locate(std::vector<Entry>& entries) const {
+    const auto positions = positions_in(*optimizer_);
+    for (Entry& entry : entries) {
+      const auto found = positions.find(entry.parameter.tensor.unsafeGetTensorImpl());
+      if (found != positions.end()) entry.position = found->second;
+    }
+  }
 
   /// The optimizer's state of an entry; of an optimizer of the user's, none is known.
   Reading state_of(const Entry& entry) const {

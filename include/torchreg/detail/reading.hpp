@@ -4,6 +4,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <optional>
 
 #include <torchreg/detail/step.hpp>
 
@@ -41,11 +42,11 @@ struct Reading {
   const torch::optim::SGDOptions* momentum = nullptr;  ///< the options of SGD with momentum
 
   /// The shape of the state, where it is not the tensor's.
-  c10::optional<at::IntArrayRef> misfit(const torch::Tensor& tensor) const {
+  std::optional<at::IntArrayRef> misfit(const torch::Tensor& tensor) const {
     for (const torch::Tensor* state : {&trace, &step.second_moment, &step.mean}) {
       if (state->defined() && state->sizes() != tensor.sizes()) return state->sizes();
     }
-    return c10::nullopt;
+    return std::nullopt;
   }
 };
 

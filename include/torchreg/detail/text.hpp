@@ -7,19 +7,36 @@
 #include <numeric>
 #include <string>
 #include <typeinfo>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
 namespace torchreg::detail {
 
+/// The text with its control characters as C++ writes them.
+inline std::string printable(const std::string& text) {
+  std::string result;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '\n' || c == '\t') {
+      result += c == '\n' ? "\\n" : "\\t";
+    } else if (byte < 0x20 || byte == 0x7f) {  // in three octal digits, so that it ends there
+      result += {'\\', char('0' + byte / 64), char('0' + byte / 8 % 8), char('0' + byte % 8)};
+    } else {
+      result += c;
+    }
+  }
+  return result;
+}
+
 /// The text as a C++ string literal.
 inline std::string literal(const std::string& text) {
-  std::string result = "\"";
+  std::string escaped;
   for (const char c : text) {
-    if (c == '"' || c == '\\') result += '\\';
-    result += c == '\n' ? "\\n" : c == '\t' ? "\\t" : std::string(1, c);
+    if (c == '"' || c == '\\') escaped += '\\';
+    escaped += c;
   }
-  return result + '"';
+  return '"' + printable(escaped) + '"';
 }
 
 inline std::string literals(const std::vector<std::string>& texts) {
@@ -67,9 +84,10 @@ inline std::size_t edit_distance(const std::string& a, const std::string& b) {
 /// "; did you mean "a"? (or "b", "c")": the three names nearest to `name`, ties in their order.
 inline std::string did_you_mean(const std::string& name, const std::vector<std::string>& names) {
   std::vector<std::pair<std::size_t, std::string>> ranked;
+  std::unordered_set<std::string> known;
   for (const std::string& candidate : names) {
-    const std::pair<std::size_t, std::string> entry(edit_distance(name, candidate), candidate);
-    if (std::find(ranked.begin(), ranked.end(), entry) == ranked.end()) ranked.push_back(entry);
+    if (known.insert(candidate).second)
+      ranked.emplace_back(edit_distance(name, candidate), candidate);
   }
   std::stable_sort(ranked.begin(), ranked.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
