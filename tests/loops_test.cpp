@@ -13,33 +13,17 @@
 using namespace torchreg;
 using support::contains;
 using support::error_of;
+using support::load;
 using support::Net;
 using support::optimizer_cases;
+using support::row;
 using support::same_bits;
+using support::saved;
+using support::step_with;
 using support::Tensor;
 namespace optim = torch::optim;
 
 namespace {
-
-Tensor row(const std::vector<double>& numbers) { return torch::tensor(numbers, torch::kDouble); }
-
-void step_with(optim::Optimizer& optimizer, const Tensor& w, const Tensor& gradient) {
-  w.mutable_grad() = gradient.clone();
-  optimizer.step();
-}
-
-template <class Value>
-std::string saved(const Value& value) {
-  std::ostringstream stream;
-  torch::save(value, stream);
-  return stream.str();
-}
-
-template <class Value>
-void load(Value& value, const std::string& text) {
-  std::istringstream stream(text);
-  torch::load(value, stream);
-}
 
 /// What a ProximalStep saves: its calls, then 14 numbers a tensor; the second is the memory's age.
 template <class Prox>
@@ -691,6 +675,21 @@ TEST_CASE("Writes from outside: a late habit is learned, and one that ends is no
     trained.train(1);
     REQUIRE(trained.age() == 1);
     REQUIRE(contains(trained.prox->describe(), " 151\n"));  // which shows all steps
+  }
+}
+
+TEST_CASE("Writes from outside: weights that are set before the first step are no habit") {
+  for (const auto& optimizer_case : optimizer_cases()) {
+    CAPTURE(optimizer_case.name);
+    Trained trained(optimizer_case);
+    for (const int steps : {2, 5}) {
+      {
+        torch::NoGradGuard no_grad;
+        trained.w.mul_(0.5);
+      }
+      trained.train(steps);
+      REQUIRE(trained.age() == steps);
+    }
   }
 }
 

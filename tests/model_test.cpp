@@ -57,9 +57,10 @@ struct Outside {
   bool replaced = false;
   int64_t moves = 0;
   bool any() const { return count != 0 || replaced; }
+  double each() const { return static_cast<double>(count) / static_cast<double>(moves); }
   bool alike(const Outside& other) const {
-    return replaced == other.replaced &&
-           (count == other.count || count * other.moves == other.count * moves);
+    if (replaced != other.replaced) return false;
+    return count == other.count || (moves > 0 && other.moves > 0 && each() == other.each());
   }
 };
 
@@ -71,7 +72,8 @@ struct Model {
   double scales = 0, rates = 0;    // sums over the pending moves
   double kappa = -1;
   int64_t unnoted = 0;  // steps that the optimizer made since the last call
-  Outside outside{}, habit{}, last{};
+  Outside outside{};
+  std::vector<Outside> history{};  // of the moves
   bool is_fresh = true, has_ever_stepped = false;
 
   void forget_memory() {
@@ -79,14 +81,18 @@ struct Model {
     steps = 0;
   }
 
+  /// What happened at two moves in a row most lately.
+  Outside habit() const {
+    for (std::size_t i = history.size(); i > 1; --i) {
+      if (history[i - 1].alike(history[i - 2])) return history[i - 1];
+    }
+    return {};
+  }
+
   void note_writes(int64_t moves) {
     outside.moves = moves;
-    const bool repeated = moves > 0 && outside.alike(last);
-    if (outside.any() && !repeated && !outside.alike(habit)) forget_memory();
-    if (moves > 0) {
-      if (outside.alike(last)) habit = outside;
-      last = outside;
-    }
+    if (moves > 0) history.push_back(outside);
+    if (outside.any() && !outside.alike(habit())) forget_memory();
     outside = {};
   }
 };

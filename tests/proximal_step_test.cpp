@@ -9,22 +9,19 @@
 using namespace torchreg;
 using support::contains;
 using support::error_of;
+using support::load;
 using support::Net;
 using support::optimizer_cases;
+using support::row;
 using support::same_bits;
+using support::saved;
+using support::step_with;
 using support::Tensor;
 namespace optim = torch::optim;
 
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
-Tensor row(const std::vector<double>& numbers) { return torch::tensor(numbers, torch::kDouble); }
-
-void step_with(optim::Optimizer& optimizer, const Tensor& w, const Tensor& gradient) {
-  w.mutable_grad() = gradient.clone();
-  optimizer.step();
-}
 
 /// One training step of a net on random data.
 template <class Prox>
@@ -45,19 +42,6 @@ std::vector<Tensor> copies(Net& net) {
 void restore(Net& net, const std::vector<Tensor>& values) {
   torch::NoGradGuard no_grad;
   for (std::size_t i = 0; i < values.size(); ++i) net->parameters()[i].copy_(values[i]);
-}
-
-template <class Value>
-std::string saved(const Value& value) {
-  std::ostringstream stream;
-  torch::save(value, stream);
-  return stream.str();
-}
-
-template <class Value>
-void load(Value& value, const std::string& text) {
-  std::istringstream stream(text);
-  torch::load(value, stream);
 }
 
 }  // namespace

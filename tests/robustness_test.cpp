@@ -13,20 +13,15 @@ using support::contains;
 using support::error_of;
 using support::Net;
 using support::optimizer_cases;
+using support::row;
 using support::same_bits;
+using support::step_with;
 using support::Tensor;
 namespace optim = torch::optim;
 
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
-void step_with(optim::Optimizer& optimizer, const Tensor& w, const Tensor& gradient) {
-  w.mutable_grad() = gradient.clone();
-  optimizer.step();
-}
-
-Tensor row(const std::vector<double>& numbers) { return torch::tensor(numbers, torch::kDouble); }
 
 /// Trains a net of its own from a seed of its own, without the global generator.
 std::vector<Tensor> train_alone(uint64_t seed) {

@@ -9,23 +9,17 @@ using namespace torchreg;
 using support::contains;
 using support::error_of;
 using support::optimizer_cases;
+using support::row;
+using support::step_with;
 using support::Tensor;
 namespace optim = torch::optim;
 
 namespace {
 
-/// One step of each optimizer with this gradient.
-void step_with(optim::Optimizer& optimizer, const Tensor& w, const Tensor& gradient) {
-  w.mutable_grad() = gradient.clone();
-  optimizer.step();
-}
-
 template <class Options>
 Options& options_of(optim::Optimizer& optimizer) {
   return static_cast<Options&>(optimizer.param_groups()[0].options());
 }
-
-Tensor row(const std::vector<double>& numbers) { return torch::tensor(numbers, torch::kDouble); }
 
 class MyOptimizer : public optim::SGD {
  public:

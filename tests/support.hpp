@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -99,6 +100,29 @@ inline std::vector<OptimizerCase> optimizer_cases() {
       optimizer_case<AdamW, AdamWOptions>("AdamW amsgrad",
                                           [](auto& o) { o.weight_decay(0).amsgrad(true); }),
   };
+}
+
+inline Tensor row(const std::vector<double>& numbers) {
+  return torch::tensor(numbers, torch::kDouble);
+}
+
+/// One step of an optimizer with this gradient.
+inline void step_with(torch::optim::Optimizer& optimizer, const Tensor& w, const Tensor& gradient) {
+  w.mutable_grad() = gradient.clone();
+  optimizer.step();
+}
+
+/// What torch::save() writes, and torch::load() of it.
+template <class Value>
+std::string saved(const Value& value) {
+  std::ostringstream stream;
+  torch::save(value, stream);
+  return stream.str();
+}
+template <class Value>
+void load(Value& value, const std::string& text) {
+  std::istringstream stream(text);
+  torch::load(value, stream);
 }
 
 inline void set_lr(torch::optim::Optimizer& optimizer, double lr) {

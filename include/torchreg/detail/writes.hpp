@@ -20,11 +20,11 @@ struct Writes {
 
   bool any() const { return count != 0 || replaced; }
 
-  /// As many in all, or as many at each move. None before the first move is like any: what the
-  /// first move shows becomes the habit.
+  /// As many in all, or as many at each move.
   bool is_like(const Writes& other) const {
+    const bool have_moves = moves > 0 && other.moves > 0;
     return replaced == other.replaced &&
-           (count == other.count || count * other.moves == other.count * moves);
+           (count == other.count || (have_moves && count * other.moves == other.count * moves));
   }
 };
 
