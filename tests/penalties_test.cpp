@@ -565,7 +565,9 @@ TEST_CASE("Penalty: a formula's result of another shape is an error, and changes
   REQUIRE(contains(error_of([&] { Penalty(Mean{}, named("fc1.weight"))(net); }),
                    "Penalty: value returned [] for \"fc1.weight\" of shape [4, 3]"));
   REQUIRE(contains(error_of([&] { Penalty(Mean{})(net); }),
-                   "Penalty: value returned [] for \"fc1.weight ... fc2.weight\" of shape [20]"));
+                   "Penalty: value returned [] for \"fc1.weight\" of shape [4, 3]"));
+  REQUIRE(contains(error_of([&] { Penalty(Mean{}).prox_(net, 0.1); }),
+                   "Penalty: prox returned [] for \"fc1.weight\" of shape [4, 3]"));
   const Tensor number = torch::tensor(2.0);
   REQUIRE(Penalty(Mean{})(number).item<double>() == 2);  // its own shape
 }
@@ -642,4 +644,18 @@ TEST_CASE("sparsity: of tensors of all kinds, in one table") {
   REQUIRE(counted.tensors[3].nonfinite == 1);
   REQUIRE(counted.tensors[4].zeros == 2);
   REQUIRE(counted.zeros == 17);
+}
+
+TEST_CASE("Penalty: a term with strengths of the tensors' own shape does for several small ones") {
+  struct Weighted {
+    Tensor lambda;  // of shape [2, 2], which no joined tensor has
+    Tensor value(const Tensor& w) const { return lambda * w.abs(); }
+    Tensor slope(const Tensor& w) const { return lambda * w.sign(); }
+  };
+  const Tensor a = torch::ones({2, 2}).requires_grad_(), b = (2 * torch::ones({2, 2}));
+  const Penalty weighted(Weighted{torch::tensor({{0.1F, 0.2F}, {0.3F, 0.4F}})});
+  const Tensor term = weighted({a, b});
+  REQUIRE(term.item<double>() == Approx(3.0));
+  term.backward();
+  REQUIRE(torch::equal(a.grad(), weighted.formula().lambda));
 }

@@ -35,9 +35,9 @@ inline bool are_alike(const Update& a, const Update& b) {
 }
 
 /// Steps tensors that are alike as one: an operation of LibTorch's costs as much as thousands of
-/// entries do.
+/// entries do. False, with nothing written, where the formula throws: for which, each alone tells.
 template <class Formula>
-void prox_together(const Formula& formula, const ProxTraits& traits, at::ArrayRef<Update> updates) {
+bool prox_together(const Formula& formula, const ProxTraits& traits, at::ArrayRef<Update> updates) {
   const auto joined = [&](const auto& part_of) {
     if (!part_of(updates[0]).defined()) return torch::Tensor();
     std::vector<torch::Tensor> parts;
@@ -59,10 +59,14 @@ void prox_together(const Formula& formula, const ProxTraits& traits, at::ArrayRe
   all.memory.m = joined(m);
   all.step.second_moment = joined([](const Update& u) { return u.step.second_moment; });
   all.step.mean = joined([](const Update& u) { return u.step.mean; });
-  prox_(formula, traits, all.w, all.step, all.memory,
-        *updates.front().path + " ... " + *updates.back().path);
+  try {
+    prox_(formula, traits, all.w, all.step, all.memory, *all.path);
+  } catch (const c10::Error&) {
+    return false;
+  }
   split(all.w, w);
   if (all.memory.m.defined()) split(all.memory.m, m);
+  return true;
 }
 
 /// prox_ for each update, small ones together where they do not go through the processor's lanes
@@ -84,12 +88,14 @@ void prox_all(const Formula& formula, const ProxTraits& traits, const std::vecto
         entries += updates[end++].w.numel();
       }
     }
-    if (end - begin > 1) {
-      prox_together(formula, traits, at::ArrayRef<Update>(updates).slice(begin, end - begin));
-    } else {
-      prox_(formula, traits, first.w, first.step, first.memory, *first.path);
+    const bool together =
+        end - begin > 1 &&
+        prox_together(formula, traits, at::ArrayRef<Update>(updates).slice(begin, end - begin));
+    for (std::size_t i = begin; i < end; ++i) {
+      const auto& [w, step, memory, path] = updates[i];
+      if (!together) prox_(formula, traits, w, step, memory, *path);
+      done(i);
     }
-    for (std::size_t i = begin; i < end; ++i) done(i);
   }
 }
 

@@ -34,7 +34,7 @@ PieceSteps steps_of(const Formula& formula, const Step& step, const torch::Tenso
     if (is_dead.is_cpu() && !is_dead.any().item<bool>()) {  // a device would have to wait
       steps.inverse = inverse.of(variance);
     } else {
-      const torch::Tensor slope = slope_at(formula, x, path);
+      const torch::Tensor slope = slope_at(formula, x, path).to(x.scalar_type());
       steps.inverse = inverse.or_from(slope, variance, q);
       steps.stays = is_dead & (slope == 0);
     }

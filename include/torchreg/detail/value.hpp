@@ -80,11 +80,17 @@ torch::Tensor term_value(const Formula& formula, at::TensorList tensors,
   std::vector<std::size_t> few;  // tensors of few entries, of one kind
   int64_t entries_of_few = 0;
   const auto sum_few = [&] {  // as one: an operation costs as much as thousands of entries
+    bool together = few.size() > 1;
     std::vector<torch::Tensor> parts;
     for (const std::size_t i : few) parts.push_back(tensors[i].reshape({-1}));
-    if (few.size() == 1) add_sum(tensors[few[0]], paths[few[0]]);
-    if (few.size() > 1)
-      add_sum(torch::cat(parts), paths[few.front()] + " ... " + paths[few.back()]);
+    try {
+      if (together) add_sum(torch::cat(parts), paths[few[0]]);
+    } catch (const c10::Error&) {
+      together = false;  // which of them is the reason, each alone tells
+    }
+    for (const std::size_t i : few) {
+      if (!together) add_sum(tensors[i], paths[i]);
+    }
     few.clear();
     entries_of_few = 0;
   };
