@@ -118,6 +118,7 @@ ProxTraits prox_traits(const Formula& formula) {
   double probe[] = {1e-150, nan, inf, -inf};  // no denormals, which may be flushed to 0
   const auto w = torch::from_blob(probe, {4}, torch::kDouble);
   const torch::Tensor z = formula.prox(w, torch::ones({}, torch::kDouble));
+  if (!z.defined() || z.numel() != 4) return {true, false};  // refused where it is taken
   const auto all = z.to(torch::kDouble).contiguous();
   const double* x = all.template data_ptr<double>();
   return {x[0] == 0, x[1] != x[1] && x[2] == inf && x[3] == -inf};
