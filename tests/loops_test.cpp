@@ -116,8 +116,9 @@ TEST_CASE("Dead entries: one goes to zero in the steps of its optimizer, and sta
     if (!is_adaptive(optimizer_case)) continue;
     const double lr = 3e-3, lambda = 1e-3;
     for (const int64_t memory : {0, 256}) {
-      for (const auto& [kind, tensors] : kinds({8, 2}, 0.3)) {
-        CAPTURE(optimizer_case.name, memory, kind);
+      for (const auto& kind : kinds({8, 2}, 0.3)) {
+        const std::vector<Tensor>& tensors = kind.second;
+        CAPTURE(optimizer_case.name, memory, kind.first);
         if (falls_below_rounding(optimizer_case, tensors[0])) continue;
         const auto optimizer = optimizer_case.make(tensors, lr);
         ProximalStep prox(*optimizer, tensors, L1(lambda));

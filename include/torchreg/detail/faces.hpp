@@ -25,7 +25,7 @@ void check_shape(const char* face, const torch::Tensor& result, const torch::Ten
 /// The value of each entry; a formula of whole tensors may sum some of them itself.
 template <class Formula>
 torch::Tensor value_at(const Formula& formula, const torch::Tensor& w, const std::string& path) {
-  const torch::Tensor value = formula.value(w);
+  torch::Tensor value = formula.value(w);
   if constexpr (IsSeparable<Formula>::value) check_shape<Formula>("value", value, w, path);
   return value;
 }
@@ -33,7 +33,7 @@ torch::Tensor value_at(const Formula& formula, const torch::Tensor& w, const std
 template <class Formula>
 torch::Tensor prox_at(const Formula& formula, const torch::Tensor& w, const torch::Tensor& step,
                       const std::string& path) {
-  const torch::Tensor z = formula.prox(w, step);
+  torch::Tensor z = formula.prox(w, step);
   check_shape<Formula>("prox", z, w, path);
   return z;
 }
@@ -45,7 +45,7 @@ constexpr bool has_slope = HasSlope<Formula>::value || HasValue<Formula>::value;
 template <class Formula>
 torch::Tensor slope_at(const Formula& formula, const torch::Tensor& w, const std::string& path) {
   if constexpr (HasSlope<Formula>::value) {
-    const torch::Tensor slope = formula.slope(w);
+    torch::Tensor slope = formula.slope(w);
     check_shape<Formula>("slope", slope, w, path);
     return slope;
   } else {
