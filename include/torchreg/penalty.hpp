@@ -16,7 +16,7 @@ namespace torchreg {
 /// A formula and a selector: the functor that users call.
 ///
 /// `Formula` is any struct with  template <class X> X value(const X& w) const  (or with
-/// torch::Tensor for X): the penalty of each entry, summed by the library. With slope(w), the
+/// torch::Tensor for X): the penalty of each entry, of w's shape, summed here. With slope(w), the
 /// derivative per entry, the gradient is explicit; without, autograd finds it. With prox(w, step)
 /// it is usable in ProximalStep. With `static constexpr bool is_separable = false` it gets whole
 /// tensors in their own shape, otherwise any piece of one. With `takes_lanes = true` its templates
