@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/table.hpp>
+#include <torchreg/detail/text/table.hpp>
 
 namespace torch::nn {
 class Module;

@@ -5,10 +5,10 @@
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/batches.hpp>
-#include <torchreg/detail/checks.hpp>
-#include <torchreg/detail/step.hpp>
-#include <torchreg/detail/term.hpp>
+#include <torchreg/detail/engine/batches.hpp>
+#include <torchreg/detail/engine/step.hpp>
+#include <torchreg/detail/engine/term.hpp>
+#include <torchreg/detail/text/checks.hpp>
 #include <torchreg/select.hpp>
 
 namespace torchreg {

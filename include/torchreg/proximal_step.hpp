@@ -8,11 +8,11 @@
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/archive.hpp>
-#include <torchreg/detail/ledger.hpp>
-#include <torchreg/detail/options.hpp>
-#include <torchreg/detail/penalty_list.hpp>
-#include <torchreg/detail/users_step_size.hpp>
+#include <torchreg/detail/optimizer/users_step_size.hpp>
+#include <torchreg/detail/state/archive.hpp>
+#include <torchreg/detail/state/ledger.hpp>
+#include <torchreg/detail/state/penalty_list.hpp>
+#include <torchreg/options.hpp>
 #include <torchreg/penalty.hpp>
 
 namespace torchreg {
@@ -109,8 +109,8 @@ class ProximalStep {
     return std::get<index>(penalties_.tuple);
   }
 
-  detail::ProximalStepOptions& options() { return options_; }
-  const detail::ProximalStepOptions& options() const { return options_; }
+  ProximalStepOptions& options() { return options_; }
+  const ProximalStepOptions& options() const { return options_; }
 
   /// What is stepped.
   Parameters parameters() const { return ledger_.parameters(); }
@@ -143,7 +143,7 @@ class ProximalStep {
 
   detail::Ledger ledger_;
   detail::PenaltyList<Penalties...> penalties_;
-  detail::ProximalStepOptions options_;
+  ProximalStepOptions options_;
   int64_t calls_ = 0;
 };
 

@@ -8,7 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include <torchreg/detail/checks.hpp>
+#include <torchreg/detail/text/checks.hpp>
 #include <torchreg/parameters.hpp>
 #include <torchreg/selectors/paths.hpp>
 #include <torchreg/selectors/roles.hpp>

@@ -2,8 +2,8 @@
 
 #include <torch/types.h>
 
-#include <torchreg/detail/checks.hpp>
-#include <torchreg/detail/number.hpp>
+#include <torchreg/detail/formula/number.hpp>
+#include <torchreg/detail/text/checks.hpp>
 
 namespace torchreg {
 

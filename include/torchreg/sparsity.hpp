@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/checks.hpp>
-#include <torchreg/detail/table.hpp>
+#include <torchreg/detail/text/checks.hpp>
+#include <torchreg/detail/text/table.hpp>
 #include <torchreg/select.hpp>
 
 namespace torchreg {

@@ -2,8 +2,8 @@
 
 #include <type_traits>
 
-#include <torchreg/detail/lookup.hpp>
-#include <torchreg/detail/optimizer.hpp>
+#include <torchreg/detail/optimizer/lookup.hpp>
+#include <torchreg/detail/optimizer/readers.hpp>
 
 namespace torchreg {
 

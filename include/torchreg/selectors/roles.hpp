@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include <torchreg/detail/text.hpp>
+#include <torchreg/detail/text/text.hpp>
 #include <torchreg/selectors/paths.hpp>
 #include <torchreg/selectors/shapes.hpp>
 #include <torchreg/selectors/types.hpp>

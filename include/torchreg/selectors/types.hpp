@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/text.hpp>
+#include <torchreg/detail/text/text.hpp>
 #include <torchreg/selectors/selector.hpp>
 
 namespace torchreg {

@@ -3,7 +3,7 @@
 #include <string>
 #include <utility>
 
-#include <torchreg/detail/text.hpp>
+#include <torchreg/detail/text/text.hpp>
 #include <torchreg/selectors/selector.hpp>
 
 namespace torchreg {

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <limits>
 
-#include <torchreg/detail/lookup.hpp>
-#include <torchreg/detail/reading.hpp>
-#include <torchreg/detail/writes.hpp>
+#include <torchreg/detail/optimizer/lookup.hpp>
+#include <torchreg/detail/optimizer/reading.hpp>
+#include <torchreg/detail/state/writes.hpp>
 #include <torchreg/parameters.hpp>
 
 namespace torchreg::detail {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include <torchreg/detail/prox.hpp>
+#include <torchreg/detail/engine/prox.hpp>
 
 namespace torchreg::detail {
 

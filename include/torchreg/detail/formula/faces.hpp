@@ -5,8 +5,8 @@
 
 #include <string>
 
-#include <torchreg/detail/formula.hpp>
-#include <torchreg/detail/text.hpp>
+#include <torchreg/detail/formula/traits.hpp>
+#include <torchreg/detail/text/text.hpp>
 
 namespace torchreg::detail {
 

@@ -7,11 +7,11 @@
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/checks.hpp>
-#include <torchreg/detail/entry.hpp>
-#include <torchreg/detail/prox.hpp>
-#include <torchreg/detail/reader.hpp>
-#include <torchreg/detail/table.hpp>
+#include <torchreg/detail/engine/prox.hpp>
+#include <torchreg/detail/state/entry.hpp>
+#include <torchreg/detail/state/reader.hpp>
+#include <torchreg/detail/text/checks.hpp>
+#include <torchreg/detail/text/table.hpp>
 
 namespace torchreg::detail {
 

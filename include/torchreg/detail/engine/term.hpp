@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/pieces.hpp>
-#include <torchreg/detail/spans.hpp>
-#include <torchreg/detail/value.hpp>
+#include <torchreg/detail/engine/pieces.hpp>
+#include <torchreg/detail/engine/value.hpp>
+#include <torchreg/detail/processor/threads.hpp>
 
 namespace torchreg::detail {
 

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include <torchreg/detail/faces.hpp>
-#include <torchreg/detail/pieces.hpp>
-#include <torchreg/detail/spans.hpp>
+#include <torchreg/detail/engine/pieces.hpp>
+#include <torchreg/detail/formula/faces.hpp>
+#include <torchreg/detail/processor/threads.hpp>
 
 namespace torchreg::detail {
 

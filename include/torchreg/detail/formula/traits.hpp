@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/number.hpp>
+#include <torchreg/detail/formula/number.hpp>
 
 namespace torchreg::detail {
 

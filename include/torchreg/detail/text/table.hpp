@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/text.hpp>
+#include <torchreg/detail/text/text.hpp>
 
 namespace torchreg::detail {
 

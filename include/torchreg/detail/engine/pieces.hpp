@@ -7,8 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <torchreg/detail/formula.hpp>
-#include <torchreg/detail/lanes.hpp>
+#include <torchreg/detail/formula/traits.hpp>
+#include <torchreg/detail/processor/lanes.hpp>
 
 namespace torchreg::detail {
 

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <limits>
 
-#include <torchreg/detail/number.hpp>
+#include <torchreg/detail/formula/number.hpp>
 
 namespace torchreg::detail {
 

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <optional>
 
-#include <torchreg/detail/step.hpp>
+#include <torchreg/detail/engine/step.hpp>
 
 namespace torchreg::detail {
 

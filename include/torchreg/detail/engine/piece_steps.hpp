@@ -5,8 +5,8 @@
 #include <string>
 #include <utility>
 
-#include <torchreg/detail/faces.hpp>
-#include <torchreg/detail/step.hpp>
+#include <torchreg/detail/engine/step.hpp>
+#include <torchreg/detail/formula/faces.hpp>
 
 namespace torchreg::detail {
 

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace torchreg::detail {
+namespace torchreg {
 
 struct ProximalStepOptions {
   /// A zero leaves only when its gradient, averaged over about this many steps, says so; 0 is the
@@ -22,4 +22,4 @@ struct ProximalStepOptions {
   }
 };
 
-}  // namespace torchreg::detail
+}  // namespace torchreg

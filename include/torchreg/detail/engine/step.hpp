@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include <torchreg/detail/number.hpp>
+#include <torchreg/detail/formula/number.hpp>
 
 namespace torchreg::detail {
 

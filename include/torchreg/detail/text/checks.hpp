@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include <torchreg/detail/text.hpp>
+#include <torchreg/detail/text/text.hpp>
 #include <torchreg/parameters.hpp>
 
 namespace torchreg::detail {

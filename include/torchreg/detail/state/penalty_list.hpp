@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/batches.hpp>
-#include <torchreg/detail/entry.hpp>
-#include <torchreg/detail/formula.hpp>
+#include <torchreg/detail/engine/batches.hpp>
+#include <torchreg/detail/formula/traits.hpp>
+#include <torchreg/detail/state/entry.hpp>
 
 namespace torchreg::detail {
 

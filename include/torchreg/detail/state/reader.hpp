@@ -4,9 +4,9 @@
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/checks.hpp>
-#include <torchreg/detail/entry.hpp>
-#include <torchreg/detail/optimizer.hpp>
+#include <torchreg/detail/optimizer/readers.hpp>
+#include <torchreg/detail/state/entry.hpp>
+#include <torchreg/detail/text/checks.hpp>
 
 namespace torchreg::detail {
 

@@ -14,8 +14,8 @@
 #include <type_traits>
 #include <typeinfo>
 
-#include <torchreg/detail/reading.hpp>
-#include <torchreg/detail/text.hpp>
+#include <torchreg/detail/optimizer/reading.hpp>
+#include <torchreg/detail/text/text.hpp>
 
 // With lookup.hpp and reading.hpp, the only code that looks into an optimizer.
 

@@ -6,7 +6,7 @@
 #include <limits>
 #include <type_traits>
 
-#include <torchreg/detail/simd.hpp>
+#include <torchreg/detail/processor/simd.hpp>
 
 namespace torchreg::detail {
 

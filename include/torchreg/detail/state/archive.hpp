@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include <torchreg/detail/ledger.hpp>
+#include <torchreg/detail/state/ledger.hpp>
 
 namespace torchreg::detail {
 

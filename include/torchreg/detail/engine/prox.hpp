@@ -10,11 +10,11 @@
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/lanes.hpp>
-#include <torchreg/detail/memory.hpp>
-#include <torchreg/detail/piece_steps.hpp>
-#include <torchreg/detail/pieces.hpp>
-#include <torchreg/detail/spans.hpp>
+#include <torchreg/detail/engine/memory.hpp>
+#include <torchreg/detail/engine/piece_steps.hpp>
+#include <torchreg/detail/engine/pieces.hpp>
+#include <torchreg/detail/processor/lanes.hpp>
+#include <torchreg/detail/processor/threads.hpp>
 
 namespace torchreg::detail {
 
