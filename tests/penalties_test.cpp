@@ -344,11 +344,10 @@ TEST_CASE("prox_: a piece has no more entries than it may, however long a row is
   for (const Tensor& w :
        {torch::ones({2, 10001}).slice(1, 1), torch::ones({3, 70, 2, 501}).slice(2, 1)}) {
     int64_t entries = 0;
-    torchreg::detail::for_each_piece<torchreg::detail::L1Formula>(
-        std::array{w}, 100, [&](const auto& piece) {
-          REQUIRE(piece[0].numel() <= 100);
-          entries += piece[0].numel();
-        });
+    torchreg::detail::InPieces::for_each_piece({w}, 100, [&](const auto& piece) {
+      REQUIRE(piece.w.numel() <= 100);
+      entries += piece.w.numel();
+    });
     REQUIRE(entries == w.numel());
   }
 }
@@ -593,13 +592,14 @@ TEST_CASE("Penalty: a step or a threshold of another shape is an error that show
   REQUIRE((w == 0.5).all().item<bool>());
 }
 
-TEST_CASE("Penalty: an error names the tensor whose part it is of") {
+TEST_CASE("Penalty: an error of a large tensor is that of its whole shape, which users know") {
   struct Short {
     Tensor prox(const Tensor& w, const Tensor&) const { return w.slice(0, 0, 5); }
   };
   const Tensor w = torch::ones({100, 1000});
   REQUIRE(contains(error_of([&] { Penalty(Short{}).prox_(w, 0.1); }),
-                   "Penalty: prox returned [5] for \"tensor 0 (in part)\" of shape ["));
+                   "Penalty: prox returned [5, 1000] for \"tensor 0\" of shape [100, 1000]"));
+  REQUIRE((w == 1).all().item<bool>());
 }
 
 TEST_CASE("Penalty: a formula's name may be any static text; a member of that name is none") {

@@ -784,13 +784,37 @@ TEST_CASE("State: one that fits in part is not loaded in part") {
   REQUIRE(a.item<double>() == 0.9);
 }
 
-TEST_CASE("Memory: L2 keeps none, where denormals are flushed too") {
-  at::globalContext().setFlushDenormal(true);
-  const bool l1_makes_zeros = torchreg::detail::prox_traits(L1(1).formula()).makes_zeros;
-  const bool l2_makes_zeros = torchreg::detail::prox_traits(L2(1).formula()).makes_zeros;
-  at::globalContext().setFlushDenormal(false);
-  REQUIRE(l1_makes_zeros);
-  REQUIRE_FALSE(l2_makes_zeros);
+namespace {
+
+struct Projection {
+  Tensor prox(const Tensor& w, const Tensor& /*step*/) const { return w.clamp_min(0); }
+};
+
+struct Counting : Projection {
+  [[maybe_unused]] static constexpr Memory memory = Memory::none;
+};
+
+struct OfRows : Projection {
+  [[maybe_unused]] static constexpr bool is_separable = false;
+};
+
+struct OfTensor : Projection {
+  [[maybe_unused]] static constexpr Domain domain = Domain::tensor;
+};
+
+}  // namespace
+
+TEST_CASE("Memory: is kept where zeros can be, of entries alone, and where a formula says so") {
+  using torchreg::detail::has_memory;
+  REQUIRE(has_memory(L1(1).formula()));
+  REQUIRE_FALSE(has_memory(L1(0).formula()));
+  REQUIRE(has_memory(ElasticNet(1, 1).formula()));
+  REQUIRE_FALSE(has_memory(ElasticNet(0, 1).formula()));
+  REQUIRE_FALSE(has_memory(L2(1).formula()));
+  REQUIRE(has_memory(Projection()));
+  REQUIRE_FALSE(has_memory(Counting()));
+  REQUIRE_FALSE(has_memory(OfRows()));
+  REQUIRE_FALSE(has_memory(OfTensor()));
 }
 
 TEST_CASE("ProximalStep: in InferenceMode it steps, or says that it cannot") {

@@ -5,25 +5,18 @@
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/engine/batches.hpp>
-#include <torchreg/detail/engine/step.hpp>
+#include <torchreg/detail/engine/prox_all.hpp>
 #include <torchreg/detail/engine/term.hpp>
 #include <torchreg/detail/text/checks.hpp>
+#include <torchreg/formula.hpp>
 #include <torchreg/select.hpp>
 
 namespace torchreg {
 
 /// A formula and a selector: the functor that users call.
 ///
-/// `Formula` is any struct with  template <class X> X value(const X& w) const  (or with
-/// torch::Tensor for X): the penalty of each entry, of w's shape, summed here. With slope(w), the
-/// derivative per entry, the gradient is explicit; without, autograd finds it. With prox(w, step)
-/// it is usable in ProximalStep. With `static constexpr bool is_separable = false` it gets whole
-/// tensors in their own shape, otherwise any piece of one. With `takes_lanes = true` its templates
-/// are compiled for detail::Lanes too, and on the CPU a tensor is then read and written once; Lanes
-/// have + - * / > == != & and Tensor's abs, sign, clamp, where, masked_fill, isfinite, reciprocal
-/// and sqrt. Optional, for errors and tables: a static `name`, and `strengths()`, the pairs of name
-/// and value that must be finite and >= 0.
+/// `Formula` is any struct with the mathematics of a penalty: its value makes it a term of a loss,
+/// its prox usable in ProximalStep. What it may have and declare says formula.hpp.
 template <class Formula>
 class Penalty {
  public:
@@ -38,7 +31,7 @@ class Penalty {
   torch::Tensor operator()(const Parameters& parameters) const {
     detail::check_strengths(formula_);
     detail::check_floating(name(), parameters);
-    return detail::term(formula_, parameters.tensors(), parameters.paths());
+    return detail::term(formula_, parameters);
   }
 
   /// The same for the selected parameters of a module; selects anew at each call.
@@ -52,9 +45,9 @@ class Penalty {
   /// half a unit in the last place (1.0 - 1e-3 in bfloat16) is rounded away.
   void prox_(const Parameters& parameters, double step) const {
     detail::check_strength(name() + ": step", step);
-    detail::Step scalar;
-    scalar.rate = step;
-    apply(parameters, scalar);
+    detail::Metric metric;
+    metric.rate = step;
+    apply(parameters, detail::Numbers(metric), {});
   }
 
   /// The same for the selected parameters of a module.
@@ -71,10 +64,9 @@ class Penalty {
     detail::check_strengths_in(name() + ": step", step);
     detail::check_floating(name(), parameters);
     detail::check_broadcasts(name() + ": step", step, parameters[0]);
-    detail::Step given;
-    given.given = step.expand_as(parameters[0].tensor);
-    given.rate = 1;
-    apply(parameters, given);
+    detail::Metric metric;
+    metric.rate = 1;
+    apply(parameters, detail::Numbers(metric), step.expand_as(parameters[0].tensor));
   }
 
   /// Mutable, for schedules: l1.formula().lambda = warm_up(epoch).
@@ -86,17 +78,23 @@ class Penalty {
  private:
   static std::string name() { return detail::name_of<Formula>(); }
 
-  void apply(const Parameters& parameters, const detail::Step& step) const {
+  void apply(const Parameters& parameters, const detail::Numbers& numbers,
+             const torch::Tensor& steps) const {
     detail::require_prox<Formula>();
     torch::NoGradGuard no_grad;
     detail::check_strengths(formula_);
     detail::check_writable(name(), parameters);
     if constexpr (detail::HasProx<Formula>::value) {
-      std::vector<detail::Update> updates;
+      detail::Updates updates;
+      updates.reserve(parameters.size());
       for (const Parameter& parameter : parameters) {
-        updates.push_back({parameter.tensor, step, {}, &parameter.path});
+        detail::Operands<torch::Tensor> tensors;
+        tensors.w = parameter.tensor;
+        tensors.given = steps;
+        tensors.data = detail::data_of(formula_, parameter);
+        updates.push_back({std::move(tensors), numbers, &parameter});
       }
-      detail::prox_all(formula_, detail::prox_traits(formula_), updates, [](std::size_t) {});
+      detail::prox_all(formula_, std::move(updates));
     }
   }
 

@@ -43,7 +43,7 @@ class ProximalStep {
       : ledger_(detail::Reader(optimizer, detail::users_step_size(optimizer))),
         penalties_{{std::move(penalties)...}} {
     add_selected(detail::as_module(module), std::index_sequence_for<Penalties...>());
-    ledger_.start();
+    start();
   }
 
   /// One penalty on tensors named by hand; its selector is not applied.
@@ -53,7 +53,7 @@ class ProximalStep {
         penalties_{{std::move(penalties)...}} {
     static_assert(sizeof...(Penalties) == 1, "an explicit list of tensors takes one penalty");
     ledger_.add(parameters, 0);
-    ledger_.start();
+    start();
   }
 
   ProximalStep(const ProximalStep&) = delete;
@@ -74,11 +74,10 @@ class ProximalStep {
     const auto readings = ledger_.read();
     const auto moves = ledger_.moves(readings);
     const bool due = calls_ + 1 >= options_.every();
-    const auto traits = due ? penalties_.traits() : detail::Traits();
-    if (due) ledger_.prepare_memory(traits, options_.memory());
+    if (due) ledger_.prepare_memory(penalties_.have_memory(), options_.memory());
     ledger_.note(readings, moves, gradient_scale);
     ++calls_;
-    if (due) act(readings, traits);
+    if (due) act(readings);
   }
 
   /// With every(n): acts now, on what was noted since the last act. Before evaluating or saving.
@@ -86,16 +85,16 @@ class ProximalStep {
     check();
     torch::NoGradGuard no_grad;
     const auto readings = ledger_.read();
-    const auto traits = penalties_.traits();
-    ledger_.prepare_memory(traits, options_.memory());
+    ledger_.prepare_memory(penalties_.have_memory(), options_.memory());
     ledger_.note_writes(readings);
-    act(readings, traits);
+    act(readings);
   }
 
   /// Forgets memory, pending steps and momentum, after parameters were changed by hand or the
-  /// optimizer's state was cleared.
+  /// optimizer's state was cleared, and asks formulas for their data again.
   void reset() {
     ledger_.forget();
+    keep_data();
     calls_ = 0;
   }
 
@@ -136,8 +135,19 @@ class ProximalStep {
 
   void check() const { options_.check(), penalties_.check(); }
 
-  void act(const std::vector<detail::Reading>& readings, const detail::Traits& traits) {
-    detail::act(ledger_.entries(), readings, penalties_, traits, options_.memory());
+  void start() {
+    ledger_.start();
+    keep_data();
+  }
+
+  void keep_data() {
+    ledger_.keep_data([&](std::size_t penalty, const Parameter& parameter) {
+      return penalties_.data_of(penalty, parameter);
+    });
+  }
+
+  void act(const std::vector<detail::Reading>& readings) {
+    detail::act(ledger_.entries(), readings, penalties_, options_.memory());
     calls_ = 0;
   }
 

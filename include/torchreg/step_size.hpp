@@ -2,6 +2,7 @@
 
 #include <type_traits>
 
+#include <torchreg/detail/engine/steps.hpp>
 #include <torchreg/detail/optimizer/lookup.hpp>
 #include <torchreg/detail/optimizer/readers.hpp>
 
@@ -40,11 +41,10 @@ torch::Tensor step_size(const Optimizer& optimizer, const torch::Tensor& tensor)
   const auto misfit = reading.misfit(tensor);
   TORCH_CHECK_VALUE(!misfit, "step_size: the tensor has the shape ", tensor.sizes(),
                     ", its optimizer state ", *misfit);
-  if (reading.step.is_scalar()) {
-    return torch::full({}, reading.step.rate, tensor.options().dtype(torch::kDouble));
+  if (!reading.state.moment.defined()) {
+    return torch::full({}, reading.metric.rate, torch::kDouble).to(tensor.device());
   }
-  const detail::Moments moments(reading.step, detail::step_options(tensor));
-  return detail::InverseStep(reading.step).or_rate(moments.variance, moments.q).reciprocal_();
+  return detail::step_of_each(reading.state, detail::Numbers(reading.metric), tensor);
 }
 
 }  // namespace torchreg

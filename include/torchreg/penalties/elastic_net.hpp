@@ -3,7 +3,10 @@
 #include <utility>
 #include <vector>
 
+#include <torchreg/formula.hpp>
 #include <torchreg/penalty.hpp>
+
+#include <torchreg/detail/processor/inline_begin.hpp>
 
 namespace torchreg {
 
@@ -18,18 +21,20 @@ struct ElasticNetFormula {
 
   std::vector<Strength> strengths() const { return {{"l1", l1}, {"l2", l2}}; }
 
+  bool makes_zeros() const { return l1 > 0; }
+
   template <class Number>
-  [[gnu::always_inline]] Number value(const Number& w) const {
+  TORCHREG_INLINE Number value(const Number& w) const {
     return l1 * w.abs() + (0.5 * l2) * (w * w);
   }
 
   template <class Number>
-  [[gnu::always_inline]] Number slope(const Number& w) const {
+  TORCHREG_INLINE Number slope(const Number& w) const {
     return l1 * w.sign() + l2 * w;
   }
 
   template <class Number>
-  [[gnu::always_inline]] Number prox(const Number& w, const Number& step) const {
+  TORCHREG_INLINE Number prox(const Number& w, const Number& step) const {
     return detail::shrink(w, Number(l1 * step)) / (1 + l2 * step);
   }
 };
@@ -58,3 +63,5 @@ class ElasticNet : public Penalty<detail::ElasticNetFormula> {
 };
 
 }  // namespace torchreg
+
+#include <torchreg/detail/processor/inline_end.hpp>

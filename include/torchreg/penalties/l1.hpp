@@ -3,7 +3,10 @@
 #include <utility>
 #include <vector>
 
+#include <torchreg/formula.hpp>
 #include <torchreg/penalty.hpp>
+
+#include <torchreg/detail/processor/inline_begin.hpp>
 
 namespace torchreg {
 
@@ -17,18 +20,20 @@ struct L1Formula {
 
   std::vector<Strength> strengths() const { return {{"lambda", lambda}}; }
 
+  bool makes_zeros() const { return lambda > 0; }
+
   template <class Number>
-  [[gnu::always_inline]] Number value(const Number& w) const {
+  TORCHREG_INLINE Number value(const Number& w) const {
     return lambda * w.abs();
   }
 
   template <class Number>
-  [[gnu::always_inline]] Number slope(const Number& w) const {
+  TORCHREG_INLINE Number slope(const Number& w) const {
     return lambda * w.sign();
   }
 
   template <class Number>
-  [[gnu::always_inline]] Number prox(const Number& w, const Number& step) const {
+  TORCHREG_INLINE Number prox(const Number& w, const Number& step) const {
     return detail::shrink(w, Number(lambda * step));
   }
 };
@@ -48,3 +53,5 @@ class L1 : public Penalty<detail::L1Formula> {
 };
 
 }  // namespace torchreg
+
+#include <torchreg/detail/processor/inline_end.hpp>

@@ -3,7 +3,10 @@
 #include <utility>
 #include <vector>
 
+#include <torchreg/formula.hpp>
 #include <torchreg/penalty.hpp>
+
+#include <torchreg/detail/processor/inline_begin.hpp>
 
 namespace torchreg {
 
@@ -13,22 +16,23 @@ namespace detail {
 struct L2Formula {
   static constexpr const char* name = "L2";
   static constexpr bool takes_lanes = true;
+  static constexpr Memory memory = Memory::none;
   double lambda;
 
   std::vector<Strength> strengths() const { return {{"lambda", lambda}}; }
 
   template <class Number>
-  [[gnu::always_inline]] Number value(const Number& w) const {
+  TORCHREG_INLINE Number value(const Number& w) const {
     return (0.5 * lambda) * (w * w);
   }
 
   template <class Number>
-  [[gnu::always_inline]] Number slope(const Number& w) const {
+  TORCHREG_INLINE Number slope(const Number& w) const {
     return lambda * w;
   }
 
   template <class Number>
-  [[gnu::always_inline]] Number prox(const Number& w, const Number& step) const {
+  TORCHREG_INLINE Number prox(const Number& w, const Number& step) const {
     return w / (1 + lambda * step);
   }
 };
@@ -48,3 +52,5 @@ class L2 : public Penalty<detail::L2Formula> {
 };
 
 }  // namespace torchreg
+
+#include <torchreg/detail/processor/inline_end.hpp>

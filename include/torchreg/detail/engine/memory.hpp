@@ -6,18 +6,13 @@
 #include <cstdint>
 #include <limits>
 
-#include <torchreg/detail/formula/number.hpp>
+#include <torchreg/detail/formula/faces.hpp>
+
+#include <torchreg/detail/processor/inline_begin.hpp>
 
 namespace torchreg::detail {
 
-/// The memory of one tensor: m, an entry's averaged gradient while it is at zero and infinity
-/// while it is not, and the weight that the newest gradient gets in the average.
-struct Memory {
-  torch::Tensor m;  ///< undefined: none
-  double weight = 1;
-};
-
-/// m for w, of w's shape, device and dtype (float32 for half types): what there is, or new.
+/// The memory of w, of its shape, device and dtype (float32 for half types): what there is, or new.
 inline torch::Tensor prepared_memory(const torch::Tensor& m, const torch::Tensor& w,
                                      bool remembers) {
   if (!remembers) return {};
@@ -38,29 +33,25 @@ inline double newest_weight(int64_t moves, int64_t steps, int64_t n) {
   return std::min(static_cast<double>(moves) / span, 1.0);
 }
 
-/// Entries after a step, and what is remembered of them.
-template <class Number>
-struct Remembered {
-  Number w, m;
+/// What the memory says of some entries: which it holds at zero, and their averaged gradients.
+template <class X, class Where>
+struct Veto {
+  Where held;
+  X averaged;
 };
 
-/// z, the textbook prox of w, vetoed for the zeros that the averaged gradient still holds;
-/// `inverse` is 1 / step.
-template <class Formula, class Number>
-[[gnu::always_inline]] inline Remembered<Number> with_memory(const Formula& formula,
-                                                             const Number& w, const Number& z,
-                                                             const Number& step,
-                                                             const Number& inverse, const Number& m,
-                                                             double weight) {
-  const auto was_zero = m.isfinite() & w.isfinite();
-  const Number gradient = w * inverse;
-  const Number averaged = m + (gradient - m) * weight;
-  const auto held = was_zero & (formula.prox((step * averaged).where(was_zero, w), step) == 0);
-  const Number result = z.masked_fill(held, 0);
-  const Number remembered = averaged.where(was_zero, gradient)
-                                .masked_fill(result != 0, std::numeric_limits<double>::infinity());
-  const auto moved = step > 0;
-  return {result.where(moved, w), remembered.where(moved, m)};
+/// The averaged gradient w / step of entries that were at zero, which stay there while the prox of
+/// step times it is zero; of the others the newest gradient.
+template <class Formula, class X, class Path>
+TORCHREG_INLINE auto veto_of(const Formula& formula, const X& w, const X& step, const X& inverse,
+                             const X& memory, const X& data, double weight, const Path& path) {
+  const auto was_zero = memory < std::numeric_limits<double>::infinity();
+  const X gradient = w * inverse;
+  const X averaged = memory.lerp(gradient, weight).where(was_zero, gradient);
+  const auto held = (prox_at(formula, X(step * averaged), step, data, path) == 0) & was_zero;
+  return Veto<X, std::decay_t<decltype(held)>>{held, averaged};
 }
 
 }  // namespace torchreg::detail
+
+#include <torchreg/detail/processor/inline_end.hpp>

@@ -1,146 +1,135 @@
 #pragma once
 
-#include <ATen/Parallel.h>
 #include <torch/types.h>
 
-#include <array>
-#include <cstdint>
-#include <string>
+#include <limits>
 #include <type_traits>
-#include <utility>
-#include <vector>
 
 #include <torchreg/detail/engine/memory.hpp>
-#include <torchreg/detail/engine/piece_steps.hpp>
-#include <torchreg/detail/engine/pieces.hpp>
-#include <torchreg/detail/processor/lanes.hpp>
-#include <torchreg/detail/processor/threads.hpp>
+#include <torchreg/detail/engine/steps.hpp>
+
+#include <torchreg/detail/processor/inline_begin.hpp>
 
 namespace torchreg::detail {
 
-/// The textbook prox, where the formula keeps NaN and infinities or does not.
-template <class Number>
-[[gnu::always_inline]] inline Number keeping_nonfinite(const ProxTraits& traits, const Number& z,
-                                                       const Number& w) {
-  return traits.keeps_nonfinite ? z : z.where(w.isfinite(), w);
+/// Rounds z as w's type will, so that what becomes 0 there is a zero here.
+inline torch::Tensor as_stored(const torch::Tensor& z, torch::ScalarType type) {
+  return z.to(type).to(z.scalar_type());
+}
+template <class X>
+TORCHREG_INLINE X as_stored(const X& z, torch::ScalarType /*of the register*/) {
+  return z;
 }
 
-/// The step by LibTorch's own operations: w <- prox, rounded to w's type, with + 0.0 so that there
-/// is no -0.0.
+/// z, which may be a tensor of the formula's, with 0 where a mask holds.
+inline torch::Tensor zeroed(const torch::Tensor& z, const torch::Tensor& where) {
+  return torch::zeros({}, z.options()).where(where, z);
+}
+template <class X, class Where>
+TORCHREG_INLINE X zeroed(const X& z, const Where& where) {
+  return z.masked_fill(where, 0);
+}
+
+/// w <- prox of step R, and its memory: the kernel of a step.
 template <class Formula>
-void prox_piece(const Formula& formula, const ProxTraits& traits, torch::Tensor w,
-                const Step& given, torch::Tensor m, double weight, const std::string& path) {
-  const torch::Tensor x = in_compute_type(w);
-  const auto [step, inverse, stays] = steps_of(formula, given, x, path);
-  torch::Tensor z = keeping_nonfinite(traits, prox_at(formula, x, step, path), x);
-  if (stays.defined()) z = x.where(stays, z);
-  z = z.to(w.scalar_type());
-  if (!m.defined()) {
-    torch::add_out(w, z, 0.0);
-    return;
-  }
-  const auto after = with_memory(formula, x, z.to(x.scalar_type()), step, inverse, m, weight);
-  torch::add_out(w, after.w.to(w.scalar_type()), 0.0);
-  m.copy_(after.m);
-}
-
-/// The same in one pass over arrays of float or double; m and q are null where there is none.
-template <class Formula, class T, bool adapts, bool remembers>
-struct ProxLoop {
-  using Number = Lanes<T>;
-  static constexpr int64_t stride = Number::size;
+struct Prox {
   Formula formula;
-  ProxTraits traits;
-  double rate;
-  InverseStep inverse_step;
-  double weight;
-  T *w, *m, *q;
+  torch::ScalarType stored = torch::kFloat;  ///< what w is rounded to
+  bool keeps_nonfinite = false;  ///< whether the formula does, at the scalar step of this update
 
-  [[gnu::always_inline]] void operator()(int64_t i, int64_t count) const {
-    const Number x = Number::load(w + i, count);
-    Number step = rate, inverse = step.reciprocal(), z = x;
-    if constexpr (adapts) {
-      const Number moment = Number::load(q + i, count);
-      const auto is_dead = moment == 0;
-      const bool any_dead = is_dead.any();
-      Number slope = 1;  // of a constraint, where no entry stays
-      inverse = inverse_step.of(moment);
-      if (any_dead) {
-        if constexpr (HasSlope<Formula>::value) {
-          slope = formula.slope(x);
-          inverse = inverse_step.or_from(slope, moment, moment);
-        } else {
-          inverse = inverse_step.or_rate(moment, moment);
-        }
-      }
-      step = inverse.reciprocal();
-      z = keeping_nonfinite(traits, formula.prox(x, step), x);
-      z = z.where(step == step, step);  // clamp() overlooks a bound of NaN
-      if (any_dead) z = x.where(is_dead & (slope == 0), z);
-    } else {
-      z = keeping_nonfinite(traits, formula.prox(x, step), x);
-    }
-    if constexpr (remembers) {
-      const auto after =
-          with_memory(formula, x, z, step, inverse, Number::load(m + i, count), weight);
-      after.m.store(m + i, count);
-      z = after.w;
-    }
-    (z + 0).store(w + i, count);
+  static constexpr bool takes_lanes = detail::takes_lanes<Formula>();
+  static constexpr bool is_separable = detail::is_separable<Formula>;
+  static constexpr int arrays = 16;  ///< of an update's size that are alive at once, at most
+
+  // A slope by autograd is for tensors alone.
+  static constexpr bool data = has_data<Formula>;
+  using Sets = std::conditional_t<HasSlope<Formula>::value || !has_slope<Formula>,
+                                  SetList<Set<false, false, data>, Set<false, true, data>,
+                                          Set<true, false, data>, Set<true, true, data>>,
+                                  SetList<Set<false, false, data>, Set<false, true, data>>>;
+
+  static Operands<bool> writes(const Operands<bool>& has) {
+    Operands<bool> written;
+    written.w = true;
+    written.memory = has.memory;
+    return written;
   }
+
+  /// Before a loop over registers: asks whether the scalar step keeps NaN and infinities.
+  template <class X, class Has>
+  TORCHREG_INLINE void start(const X& step, const Has& has) {
+    if (has.moment || has.data) return;
+    const X inf = kInf, nan = std::numeric_limits<double>::quiet_NaN(), none = 0;
+    const X of_nan = prox_at(formula, nan, step, none, NoPath());
+    keeps_nonfinite = !((of_nan == of_nan) | (prox_at(formula, inf, step, none, NoPath()) != inf) |
+                        (prox_at(formula, -inf, step, none, NoPath()) != -inf))
+                           .any();
+  }
+
+  /// With the result in x.w and x.memory. NaN and infinite entries stay, and those whose step is 0
+  /// or no number, whatever the formula makes of them.
+  template <class X, class Has, class Path>
+  TORCHREG_INLINE void operator()(Operands<X>& x, const Numbers& n, const Has& has,
+                                  const Path& path) const {
+    const Steps<X> steps =
+        has.moment ? adaptive_steps(formula, x, n, has, path) : plain_steps(x, n, has);
+    const auto moves = moves_of(x, steps, n, has);
+    X z = as_stored(prox_at(formula, x.w, steps.step, x.data, path), stored);
+    if (has.memory) {
+      auto veto =
+          veto_of(formula, x.w, steps.step, steps.inverse, x.memory, x.data, n.weight, path);
+      z = zeroed(z, veto.held);
+      if (some_stay(moves, has)) z = z.where(moves, x.w);
+      X memory = veto.averaged.masked_fill_(z != 0, kInf);
+      if (may_vanish(x.w, n, has)) memory = memory.where(steps.inverse < kInf, x.memory);
+      x.memory = memory;
+    } else if (some_stay(moves, has)) {
+      z = z.where(moves, x.w);
+    }
+    x.w = z;
+  }
+
+ private:
+  /// Whether a step may be 0 in the tensor's type. In registers the question costs more than it
+  /// saves.
+  template <class Has>
+  static bool may_vanish(const torch::Tensor& /*w*/, const Numbers& n, const Has& has) {
+    return has.given || (has.moment && !(n.inverse_scale < 1e20));
+  }
+  template <class X, class Has>
+  TORCHREG_INLINE static bool may_vanish(const X& /*w*/, const Numbers& /*n*/, const Has& has) {
+    return has.moment;
+  }
+
+  /// Which entries take the step. Undefined: all.
+  template <class Has>
+  static torch::Tensor moves_of(const Operands<torch::Tensor>& x, const Steps<torch::Tensor>& steps,
+                                const Numbers& n, const Has& has) {
+    const bool vanishes = may_vanish(x.w, n, has);
+    const bool all_are_finite = x.w.is_cpu() && detail::is_finite(x.w.sum().item<double>());
+    if (all_are_finite && !steps.may_rest && !vanishes) return {};
+    torch::Tensor zero = x.w - x.w;  // NaN of an infinite entry
+    if (vanishes) zero.mul_(steps.inverse);
+    return steps.probe > zero;
+  }
+  template <class X, class Has>
+  TORCHREG_INLINE static auto moves_of(const Operands<X>& x, const Steps<X>& steps,
+                                       const Numbers& /*n*/, const Has& /*has*/) {
+    return steps.probe > x.w - x.w;
+  }
+
+  template <class Has>
+  bool some_stay(const torch::Tensor& moves, const Has& /*has*/) const {
+    return moves.defined();
+  }
+  template <class Where, class Has>
+  TORCHREG_INLINE bool some_stay(const Where& /*moves*/, const Has& has) const {
+    return has.moment || !keeps_nonfinite;
+  }
+
+  static constexpr double kInf = std::numeric_limits<double>::infinity();
 };
 
-template <class T, class Formula>
-void prox_in_lanes(const Formula& formula, const ProxTraits& traits, const torch::Tensor& w,
-                   const Step& step, const Memory& memory) {
-  const auto data = [](const torch::Tensor& tensor) {
-    return tensor.defined() ? tensor.data_ptr<T>() : nullptr;
-  };
-  std::vector<Span> spans;
-  append_spans(spans, 0, w);
-  const auto pass = [&](auto adapts, auto remembers) {
-    const ProxLoop<Formula, T, adapts, remembers> loop{
-        formula,       traits,  step.rate,      InverseStep(step),
-        memory.weight, data(w), data(memory.m), data(step.second_moment)};
-    for_each_span(spans, [&](std::size_t k) { run_loop(loop, spans[k].begin, spans[k].size); });
-  };
-  const auto choose = [&](auto adapts) {
-    memory.m.defined() ? pass(adapts, std::true_type()) : pass(adapts, std::false_type());
-  };
-  step.is_scalar() ? choose(std::false_type()) : choose(std::true_type());
-  w.unsafeGetTensorImpl()->bump_version();
-}
-
-/// Whether prox_ takes one pass. There a slope is not found by autograd.
-template <class Formula>
-bool goes_in_lanes(const torch::Tensor& w, const Step& step, const Memory& memory) {
-  const bool has_steps = step.is_scalar() || HasSlope<Formula>::value || !has_slope<Formula>;
-  return has_steps && !step.mean.defined() && !step.given.defined() &&
-         fit_lanes<Formula>(std::array{w, memory.m, step.second_moment});
-}
-
-/// w <- prox of step R, in place and without gradient.
-template <class Formula>
-void prox_(const Formula& formula, const ProxTraits& traits, const torch::Tensor& w,
-           const Step& step, const Memory& memory, const std::string& path) {
-  if constexpr (kHasSimd && TakesLanes<Formula>::value) {
-    if (goes_in_lanes<Formula>(w, step, memory)) {
-      return w.scalar_type() == torch::kFloat
-                 ? prox_in_lanes<float>(formula, traits, w, step, memory)
-                 : prox_in_lanes<double>(formula, traits, w, step, memory);
-    }
-  }
-  const std::array tensors{w, memory.m, step.second_moment, step.mean, step.given};
-  const int threads = w.is_cpu() ? at::get_num_threads() : 1;
-  const std::string part = path + " (in part)";
-  for_each_piece<Formula>(tensors, piece_size(w) * threads, [&](const auto& piece) {
-    Step piece_of_step = step;
-    piece_of_step.second_moment = piece[2];
-    piece_of_step.mean = piece[3];
-    piece_of_step.given = piece[4];
-    prox_piece(formula, traits, piece[0], piece_of_step, piece[1], memory.weight,
-               piece[0].numel() == w.numel() ? path : part);
-  });
-}
-
 }  // namespace torchreg::detail
+
+#include <torchreg/detail/processor/inline_end.hpp>

@@ -3,63 +3,61 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/types.h>
 
-#include <array>
 #include <cstddef>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/engine/pieces.hpp>
-#include <torchreg/detail/engine/value.hpp>
-#include <torchreg/detail/processor/threads.hpp>
+#include <torchreg/detail/engine/bind.hpp>
+#include <torchreg/detail/engine/run.hpp>
+#include <torchreg/detail/engine/slope.hpp>
+#include <torchreg/detail/engine/total.hpp>
 
 namespace torchreg::detail {
 
-/// Writes a formula's slopes, times a factor, for an array of float or double.
-template <class Formula, class T>
-struct SlopeLoop {
-  using Number = Lanes<T>;
-  static constexpr int64_t stride = Number::size;
+/// What a term is made of: the parameters' paths stay, the tensors and their data are autograd's.
+template <class Formula>
+struct TermOf : torch::CustomClassHolder {
   Formula formula;
-  double factor;
-  const T* w;
-  T* slope;
+  std::vector<Parameter> parameters;
 
-  void operator()(int64_t i, int64_t count) const {
-    (formula.slope(Number::load(w + i, count)) * factor).store(slope + i, count);
+  TermOf(Formula of_term, const Parameters& of_paths) : formula(std::move(of_term)) {
+    for (const Parameter& parameter : of_paths) parameters.push_back({parameter.path, {}});
+  }
+
+  Updates updates(at::TensorList tensors, at::TensorList data) const {
+    Updates updates;
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      updates.emplace_back();
+      updates.back().tensors.w = tensors[i];
+      if (i < data.size()) updates.back().tensors.data = data[i];
+      updates.back().parameter = &parameters[i];
+    }
+    return updates;
   }
 };
 
-/// Writes outer * slope of each tensor to its gradient, where there is one.
+/// gradient <- outer * slope for each update that has one, with a look at `outer` for each device.
 template <class Formula>
-void write_slopes(const Formula& formula, at::TensorList tensors, at::TensorList gradients,
-                  const torch::Tensor& outer, const std::vector<std::string>& paths) {
-  std::vector<Span> spans;
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const torch::Tensor &w = tensors[i], &gradient = gradients[i];
-    if (!gradient.defined()) continue;
-    if (outer.is_cpu() && fit_lanes<Formula>(std::array{w, gradient})) {
-      append_spans(spans, i, w);
-      continue;
-    }
-    const torch::Tensor factor = outer.to(w.device());
-    for_each_piece<Formula>(std::array{w, gradient}, piece_size(w), [&](const auto& piece) {
-      torch::Tensor out = piece[1];
-      torch::mul_out(out, slope_at(formula, in_compute_type(piece[0]), paths[i]), factor);
-    });
+void write_slopes(const Formula& formula, const Updates& updates, const torch::Tensor& outer) {
+  std::map<std::string, Updates> by_device;
+  for (const Update& update : updates) {
+    if (!update.tensors.gradient.defined()) continue;
+    by_device[update.tensors.w.device().str()].push_back(update);
   }
-  if constexpr (kHasSimd && TakesLanes<Formula>::value) {
-    const double factor = spans.empty() ? 0 : outer.item<double>();
-    for_each_span(spans, [&](std::size_t k) {
-      const auto& [index, begin, size] = spans[k];
-      const torch::Tensor &w = tensors[index], &gradient = gradients[index];
-      const auto write = [&, begin = begin, size = size](auto zero) {
-        using T = decltype(zero);
-        run_loop(SlopeLoop<Formula, T>{formula, factor, w.data_ptr<T>(), gradient.data_ptr<T>()},
-                 begin, size);
-      };
-      w.scalar_type() == torch::kFloat ? write(0.0F) : write(0.0);
-    });
+  for (auto& [name, own] : by_device) {
+    const torch::Device device = own[0].tensors.w.device();
+    Slope<Formula> slope{formula};
+    torch::Tensor there;
+    if (device.is_cpu()) {
+      const double weight = outer.item<double>();
+      for (Update& update : own) update.numbers.weight = weight;
+    } else {
+      there = outer.to(device);
+      slope.outer = &there;
+    }
+    run(slope, own);
   }
 }
 
@@ -67,59 +65,114 @@ void write_slopes(const Formula& formula, at::TensorList tensors, at::TensorList
 /// are allocated in backward; where a second derivative is asked for, the slope is recorded.
 template <class Formula>
 struct Term : torch::autograd::Function<Term<Formula>> {
-  struct Saved : torch::CustomClassHolder {
-    Saved(Formula of_term, std::vector<std::string> of_tensors)
-        : formula(std::move(of_term)), paths(std::move(of_tensors)) {}
-    Formula formula;
-    std::vector<std::string> paths;
-  };
+  using Of = c10::intrusive_ptr<TermOf<Formula>>;
 
   static torch::Tensor forward(torch::autograd::AutogradContext* context, at::TensorList tensors,
-                               const Formula& formula, const std::vector<std::string>& paths) {
-    context->save_for_backward(tensors.vec());
-    context->saved_data["saved"] =
-        c10::IValue::make_capsule(c10::make_intrusive<Saved>(formula, paths));
-    return term_value(formula, tensors, paths);
+                               const Of& of, const std::vector<torch::Tensor>& data) {
+    auto saved = tensors.vec();
+    saved.insert(saved.end(), data.begin(), data.end());
+    context->save_for_backward(saved);
+    context->saved_data["of"] = c10::IValue::make_capsule(of);
+    Outcome value = run(Value<Formula>{of->formula}, of->updates(tensors, data));
+    return total(value.sum, std::move(value.sums), tensors);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& outer) {
-    const auto capsule = context->saved_data["saved"].toCapsule();
-    const auto& saved = static_cast<const Saved&>(*capsule);
-    const Formula& formula = saved.formula;
-    const std::vector<std::string>& paths = saved.paths;
-    const auto tensors = context->get_saved_variables();
+    const auto capsule = context->saved_data["of"].toCapsule();
+    const auto& of = static_cast<const TermOf<Formula>&>(*capsule);
+    const auto saved = context->get_saved_variables();
+    const std::size_t count = of.parameters.size();
+    const auto tensors = at::TensorList(saved).slice(0, count);
+    Updates updates = of.updates(tensors, at::TensorList(saved).slice(count));
     const bool is_recorded = torch::GradMode::is_enabled();
-    torch::autograd::variable_list gradients(tensors.size() + 2);  // none for formula and paths
-    for (std::size_t i = 0; i < tensors.size(); ++i) {
+    torch::autograd::variable_list gradients(count + 2);  // none for the formula and the data
+    for (std::size_t i = 0; i < count; ++i) {
       const torch::Tensor& w = tensors[i];
       if (!context->needs_input_grad(i)) continue;
-      gradients[i] =
-          is_recorded ? (outer[0].to(w.device()) * slope_at(formula, in_compute_type(w), paths[i]))
-                            .to(w.scalar_type())
-                      : torch::empty_like(w);
+      const auto& x = updates[i].tensors;
+      gradients[i] = is_recorded
+                         ? (outer[0].to(w.device()) *
+                            slope_at(of.formula, in_compute_type(w), x.data, updates[i].path()))
+                               .to(w.scalar_type())
+                         : torch::empty_like(w);
+      updates[i].tensors.gradient = gradients[i];
     }
-    if (!is_recorded) {
-      write_slopes(formula, tensors, at::TensorList(gradients.data(), tensors.size()), outer[0],
-                   paths);
-    }
+    if (!is_recorded) write_slopes(of.formula, updates, outer[0]);
     return gradients;
   }
 };
 
+/// An error for a formula with a tensor in it that requires a gradient, which a slope does not
+/// give.
+template <class Formula>
+void check_no_gradient(const Formula& formula, const Update& update) {
+  if (takes_lanes<Formula>() || !torch::GradMode::is_enabled()) return;
+  const torch::Tensor w = in_compute_type(update.tensors.w.detach());
+  TORCH_CHECK_VALUE(!value_at(formula, w, update.tensors.data, update.path()).requires_grad(),
+                    name_of<Formula>(),
+                    ": a tensor in the formula requires a gradient, and would get none beside a "
+                    "slope: detach() it, or leave out slope(), and autograd finds both");
+}
+
+/// The values of some updates by autograd: small ones on a device together.
+template <class Formula>
+std::vector<torch::Tensor> recorded_sums(const Formula& formula, const Updates& updates) {
+  std::vector<torch::Tensor> sums;
+  std::map<std::pair<std::string, torch::ScalarType>, Updates> alike;
+  for (const Update& update : updates) {
+    const torch::Tensor& w = update.tensors.w;
+    if (is_separable<Formula> && !w.is_cpu()) {
+      alike[{w.device().str(), w.scalar_type()}].push_back(update);
+    } else {
+      sums.push_back(
+          sum_in_order(value_at(formula, in_compute_type(w), update.tensors.data, update.path())));
+    }
+  }
+  for (const auto& [kind, own] : alike) {
+    std::vector<torch::Tensor> w, data;
+    for (const Update& update : own) {
+      w.push_back(update.tensors.w.reshape({-1}));
+      if (update.tensors.data.defined()) data.push_back(update.tensors.data.reshape({-1}));
+    }
+    try {
+      const torch::Tensor joined = data.empty() ? torch::Tensor() : torch::cat(data);
+      sums.push_back(
+          value_at(formula, in_compute_type(torch::cat(w)), joined, own[0].path()).sum());
+    } catch (const c10::Error&) {  // for which of them, each alone tells
+      for (const Update& update : own) {
+        sums.push_back(
+            value_at(formula, in_compute_type(update.tensors.w), update.tensors.data, update.path())
+                .sum());
+      }
+    }
+  }
+  return sums;
+}
+
 /// R summed over the tensors, 0-dim and differentiable.
 template <class Formula>
-torch::Tensor term(const Formula& formula, const std::vector<torch::Tensor>& tensors,
-                   const std::vector<std::string>& paths) {
+torch::Tensor term(const Formula& formula, const Parameters& parameters) {
   require_value<Formula>();
-  if constexpr (HasValue<Formula>::value && HasSlope<Formula>::value) {
-    return Term<Formula>::apply(at::TensorList(tensors), formula, paths);
-  } else if constexpr (HasValue<Formula>::value) {
-    std::vector<torch::Tensor> sums;
-    for (std::size_t i = 0; i < tensors.size(); ++i) {
-      sums.push_back(value_at(formula, in_compute_type(tensors[i]), paths[i]).sum());
+  if constexpr (HasValue<Formula>::value) {
+    const auto of = c10::make_intrusive<TermOf<Formula>>(formula, parameters);
+    const auto tensors = parameters.tensors();
+    std::vector<torch::Tensor> data;
+    if constexpr (has_data_of_one<Formula>) {
+      for (const Parameter& parameter : parameters) data.push_back(data_of(formula, parameter));
     }
-    return total(0, std::move(sums), tensors);
+    Updates updates = of->updates(tensors, data);
+    if constexpr (has_data_of_all<Formula>) {
+      for (std::size_t i = 0; i < updates.size(); ++i) updates[i].parameter = &parameters[i];
+      bind_all(formula, updates, /*with_steps=*/false);
+      for (const Update& update : updates) data.push_back(update.tensors.data);
+    }
+    if constexpr (HasSlope<Formula>::value) {
+      check_no_gradient(formula, updates[0]);
+      return Term<Formula>::apply(at::TensorList(tensors), of, data);
+    } else {
+      return total(0, recorded_sums(formula, updates), tensors);
+    }
   }
 }
 

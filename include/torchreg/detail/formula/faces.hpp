@@ -8,10 +8,43 @@
 #include <torchreg/detail/formula/traits.hpp>
 #include <torchreg/detail/text/text.hpp>
 
+#include <torchreg/detail/processor/inline_begin.hpp>
+
 namespace torchreg::detail {
 
-// The faces of a formula at a tensor, or at a piece of one: of the compute type, and of w's shape.
-// A result of another shape would broadcast, and count or overwrite entries in silence.
+// The faces of a formula, with the data that it may have: at registers, and at a tensor or a piece
+// of one, where a result of another shape would broadcast and count or overwrite entries in
+// silence.
+
+/// Stands for the path of registers, which can have no other shape.
+struct NoPath {};
+
+template <class Formula, class Number>
+TORCHREG_INLINE Number value_at(const Formula& formula, const Number& w, const Number& data,
+                                NoPath) {
+  if constexpr (has_data<Formula>)
+    return formula.value(w, data);
+  else
+    return formula.value(w);
+}
+template <class Formula, class Number>
+TORCHREG_INLINE Number slope_at(const Formula& formula, const Number& w, const Number& data,
+                                NoPath) {
+  if constexpr (!HasSlope<Formula>::value)
+    return w;  // in no loop
+  else if constexpr (has_data<Formula>)
+    return formula.slope(w, data);
+  else
+    return formula.slope(w);
+}
+template <class Formula, class Number>
+TORCHREG_INLINE Number prox_at(const Formula& formula, const Number& w, const Number& step,
+                               const Number& data, NoPath) {
+  if constexpr (has_data<Formula>)
+    return formula.prox(w, step, data);
+  else
+    return formula.prox(w, step);
+}
 
 template <class Formula>
 void check_shape(const char* face, const torch::Tensor& result, const torch::Tensor& w,
@@ -24,39 +57,52 @@ void check_shape(const char* face, const torch::Tensor& result, const torch::Ten
 
 /// The value of each entry; a formula of whole tensors may sum some of them itself.
 template <class Formula>
-torch::Tensor value_at(const Formula& formula, const torch::Tensor& w, const std::string& path) {
-  torch::Tensor value = formula.value(w);
-  if constexpr (IsSeparable<Formula>::value) check_shape<Formula>("value", value, w, path);
+torch::Tensor value_at(const Formula& formula, const torch::Tensor& w, const torch::Tensor& data,
+                       const std::string& path) {
+  torch::Tensor value;
+  if constexpr (has_data<Formula>)
+    value = formula.value(w, data);
+  else
+    value = formula.value(w);
+  if constexpr (is_separable<Formula>) check_shape<Formula>("value", value, w, path);
   return value;
 }
 
 template <class Formula>
 torch::Tensor prox_at(const Formula& formula, const torch::Tensor& w, const torch::Tensor& step,
-                      const std::string& path) {
-  torch::Tensor z = formula.prox(w, step);
+                      const torch::Tensor& data, const std::string& path) {
+  torch::Tensor z;
+  if constexpr (has_data<Formula>)
+    z = formula.prox(w, step, data);
+  else
+    z = formula.prox(w, step);
   check_shape<Formula>("prox", z, w, path);
-  return z;
+  return z.to(w.scalar_type());
 }
 
-/// Whether a penalty has a slope, be it by autograd. A constraint, which is a prox alone, has none.
 template <class Formula>
-constexpr bool has_slope = HasSlope<Formula>::value || HasValue<Formula>::value;
-
-template <class Formula>
-torch::Tensor slope_at(const Formula& formula, const torch::Tensor& w, const std::string& path) {
+torch::Tensor slope_at(const Formula& formula, const torch::Tensor& w, const torch::Tensor& data,
+                       const std::string& path) {
+  torch::Tensor slope;
   if constexpr (HasSlope<Formula>::value) {
-    torch::Tensor slope = formula.slope(w);
+    if constexpr (has_data<Formula>)
+      slope = formula.slope(w, data);
+    else
+      slope = formula.slope(w);
     check_shape<Formula>("slope", slope, w, path);
-    return slope;
   } else {
     const c10::InferenceMode recorded(false);
     const torch::AutoGradMode with_graph(true);
     const torch::Tensor x = w.detach().clone().requires_grad_();
-    const torch::Tensor value = value_at(formula, x, path).sum();
-    if (!value.requires_grad()) return torch::zeros_like(w);
-    const auto slopes = torch::autograd::grad({value}, {x}, {}, {}, false, /*allow_unused=*/true);
-    return slopes[0].defined() ? slopes[0] : torch::zeros_like(w);
+    const torch::Tensor value = value_at(formula, x, data, path).sum();
+    if (value.requires_grad()) {
+      slope = torch::autograd::grad({value}, {x}, {}, {}, false, /*allow_unused=*/true)[0];
+    }
+    if (!slope.defined()) slope = torch::zeros_like(w);
   }
+  return slope.to(w.scalar_type());
 }
 
 }  // namespace torchreg::detail
+
+#include <torchreg/detail/processor/inline_end.hpp>

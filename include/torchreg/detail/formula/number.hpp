@@ -6,14 +6,17 @@
 #include <cstring>
 #include <string>
 
+#include <torchreg/detail/processor/inline_begin.hpp>
+
 namespace torchreg::detail {
 
 /// S(x, t) = sign(x) max(|x| - t, 0), written so that NaN stays NaN and infinities stay infinite.
 template <class Number>
-Number shrink(const Number& x, const Number& t) {
+TORCHREG_INLINE Number shrink(const Number& x, const Number& t) {
   return x - x.clamp(-t, t);
 }
 inline torch::Tensor shrink(const torch::Tensor& x, const torch::Tensor& t) {
+  if (t.dim() > 0) return x - x.clamp(-t, t);
   return x - torch::minimum(torch::maximum(x, -t), t);  // clamp() is slow where t is 0-dim
 }
 
@@ -33,9 +36,18 @@ inline bool is_finite(double value) {
   return (bits >> 52 & 0x7ff) != 0x7ff;
 }
 
+/// The number, rounded here: a product is not contracted with a sum that it is added to, whatever
+/// processor the user compiles for.
+inline double rounded(double value) {
+  volatile double result = value;
+  return result;
+}
+
 /// An error for a strength, a step or a threshold that is negative, NaN or infinite.
 inline void check_strength(const std::string& what, double value) {
   TORCH_CHECK_VALUE(is_finite(value) && value >= 0, what, " must be finite and >= 0, got ", value);
 }
 
 }  // namespace torchreg::detail
+
+#include <torchreg/detail/processor/inline_end.hpp>

@@ -29,7 +29,7 @@ inline Reading read_sgd(const torch::optim::OptimizerOptions& group,
   const auto& options = static_cast<const torch::optim::SGDOptions&>(group);
   Reading reading;
   reading.kind = "lr";
-  reading.lr = reading.step.rate = options.lr();
+  reading.lr = reading.metric.rate = options.lr();
   reading.leaves_trace = options.momentum() != 0;
   if (stored != nullptr) {
     reading.trace = static_cast<const torch::optim::SGDParamState*>(stored)->momentum_buffer();
@@ -38,7 +38,7 @@ inline Reading read_sgd(const torch::optim::OptimizerOptions& group,
   if (!reading.leaves_trace) return reading;
   reading.kind = options.nesterov() ? "lr (1 + momentum k)" : "lr k";
   reading.momentum = &options;
-  reading.step.rate = sgd_rate(options, momentum_limit(options));
+  reading.metric.rate = sgd_rate(options, momentum_limit(options));
   return reading;
 }
 
@@ -54,11 +54,11 @@ inline Reading read_adagrad(const torch::optim::OptimizerOptions& group,
   const auto& state = static_cast<const torch::optim::AdagradParamState&>(*stored);
   if (state.step() == 0) return reading;  // the state is made before the first step
   reading.counter = state.step();
-  reading.trace = reading.step.second_moment = state.sum();
+  reading.trace = reading.state.moment = state.sum();
   const auto steps = static_cast<double>(state.step());
-  reading.step.rate = options.lr() / (1 + (steps - 1) * options.lr_decay());
-  reading.step.eps = options.eps();
-  reading.step.share = steps;
+  reading.metric.rate = options.lr() / (1 + rounded((steps - 1) * options.lr_decay()));
+  reading.metric.eps = options.eps();
+  reading.metric.share = steps;
   return reading;
 }
 
@@ -70,19 +70,20 @@ inline Reading read_rmsprop(const torch::optim::OptimizerOptions& group,
   reading.counts = true;
   reading.writes = 1;
   reading.trace_writes = 2;
-  reading.lr = reading.step.rate = options.lr();
+  reading.lr = reading.metric.rate = options.lr();
   if (stored == nullptr) return reading;
   const auto& state = static_cast<const torch::optim::RMSpropParamState&>(*stored);
   reading.counter = state.step();
-  reading.trace = reading.step.second_moment = state.square_avg();
-  if (options.centered()) reading.step.mean = state.grad_avg();
-  reading.step.eps = options.eps();
+  reading.trace = reading.state.moment = state.square_avg();
+  if (options.centered()) reading.state.mean = state.grad_avg();
+  reading.metric.eps = options.eps();
   const double momentum = options.momentum();
   const auto steps = static_cast<double>(state.step());
   if (momentum > 0) {
-    reading.step.factor = momentum == 1 ? steps : (1 - std::pow(momentum, steps)) / (1 - momentum);
+    reading.metric.factor =
+        momentum == 1 ? steps : (1 - std::pow(momentum, steps)) / (1 - momentum);
   }
-  reading.step.share = 1 - std::pow(options.alpha(), steps);
+  reading.metric.share = 1 - std::pow(options.alpha(), steps);
   return reading;
 }
 
@@ -99,15 +100,16 @@ Reading read_adam(const torch::optim::OptimizerOptions& group,
     reading.decoupled_decay = options.weight_decay();
     if (reading.decoupled_decay != 0) reading.writes = 2;
   }
-  reading.lr = reading.step.rate = options.lr();
+  reading.lr = reading.metric.rate = options.lr();
   if (stored == nullptr) return reading;
   const auto& state = static_cast<const State&>(*stored);
   reading.counter = state.step();
   reading.trace = state.exp_avg_sq();
-  reading.step.second_moment = options.amsgrad() ? state.max_exp_avg_sq() : state.exp_avg_sq();
+  reading.state.moment = options.amsgrad() ? state.max_exp_avg_sq() : state.exp_avg_sq();
   const auto steps = static_cast<double>(state.step());
-  reading.step.share = reading.step.correction = 1 - std::pow(std::get<1>(options.betas()), steps);
-  reading.step.eps = options.eps();
+  reading.metric.share = reading.metric.correction =
+      1 - std::pow(std::get<1>(options.betas()), steps);
+  reading.metric.eps = options.eps();
   return reading;
 }
 

@@ -8,11 +8,9 @@
 
 #include <torchreg/detail/processor/simd.hpp>
 
-namespace torchreg::detail {
+#include <torchreg/detail/processor/inline_begin.hpp>
 
-// GCC would split the vectors of a function that it compiles for any processor before it inlines it
-// into one for AVX2, unless it must inline it.
-#define TORCHREG_INLINE [[gnu::always_inline]]
+namespace torchreg::detail {
 
 /// Several entries of a tensor of float or double, in a register: a number for formulas, with those
 /// of torch::Tensor's functions that they need. As there, a double is rounded to its type first.
@@ -33,11 +31,13 @@ class Lanes {
     TORCHREG_INLINE Where(const Where& other) : mask(other.mask) {}
     Where& operator=(const Where&) = delete;
     TORCHREG_INLINE Where operator&(const Where& other) const { return mask & other.mask; }
+    TORCHREG_INLINE Where operator|(const Where& other) const { return mask | other.mask; }
     TORCHREG_INLINE bool any() const { return Simd<Bits>::any(mask); }
   };
 
   // Copied by hand, so that a call that is not inlined passes it in memory: which registers pass a
   // vector depends on the processor that the caller is compiled for.
+  TORCHREG_INLINE Lanes() : x_{} {}
   TORCHREG_INLINE Lanes(const Vector& x) : x_(x) {}
   TORCHREG_INLINE Lanes(const Lanes& other) : x_(other.x_) {}
   TORCHREG_INLINE Lanes& operator=(const Lanes& other) { return x_ = other.x_, *this; }
@@ -63,6 +63,8 @@ class Lanes {
   TORCHREG_INLINE friend Where operator==(const Lanes& a, const Lanes& b) { return a.x_ == b.x_; }
   TORCHREG_INLINE friend Where operator!=(const Lanes& a, const Lanes& b) { return a.x_ != b.x_; }
 
+  TORCHREG_INLINE friend Where operator<(const Lanes& a, const Lanes& b) { return a.x_ < b.x_; }
+
   TORCHREG_INLINE Lanes operator-() const { return -x_; }
   TORCHREG_INLINE Lanes reciprocal() const { return 1 / *this; }
   TORCHREG_INLINE Lanes abs() const { return Vector(Mask(x_) & ~kSign); }
@@ -76,11 +78,19 @@ class Lanes {
     const Lanes raised = low.where(low > *this, *this);
     return high.where(raised > high, raised);
   }
+  TORCHREG_INLINE Lanes clamp_min(const Lanes& low) const { return low.where(low > *this, *this); }
+  TORCHREG_INLINE Lanes lerp(const Lanes& end, const Lanes& weight) const {
+    return *this + (end - *this) * weight;
+  }
+  TORCHREG_INLINE Lanes& mul_(const Lanes& factor) { return *this = *this * factor; }
   TORCHREG_INLINE Lanes where(const Where& condition, const Lanes& otherwise) const {
     return condition.mask ? x_ : otherwise.x_;
   }
   TORCHREG_INLINE Lanes masked_fill(const Where& condition, double x) const {
     return Lanes(x).where(condition, *this);
+  }
+  TORCHREG_INLINE Lanes& masked_fill_(const Where& condition, double x) {
+    return *this = masked_fill(condition, x);
   }
   TORCHREG_INLINE Lanes sqrt() const {
     Lanes root = *this;
@@ -94,7 +104,7 @@ class Lanes {
     for (int64_t i = std::max<int64_t>(count, 0); i < size; ++i) kept.x_[i] = 0;
     return kept;
   }
-  double sum() const {
+  TORCHREG_INLINE double sum() const {
     double sum = 0;
     for (int64_t i = 0; i < size; ++i) sum += static_cast<double>(x_[i]);
     return sum;
@@ -113,6 +123,6 @@ class Lanes {
   Vector x_;
 };
 
-#undef TORCHREG_INLINE
-
 }  // namespace torchreg::detail
+
+#include <torchreg/detail/processor/inline_end.hpp>

@@ -20,10 +20,8 @@ struct Span {
   int64_t size;
 };
 
-/// Takes the tensor's memory, as LibTorch makes lazy copies of tensors outside its threads alone.
 inline void append_spans(std::vector<Span>& spans, std::size_t index, const torch::Tensor& tensor) {
   constexpr int64_t kLength = int64_t{1} << 16;
-  tensor.data_ptr();
   for (int64_t begin = 0; begin < tensor.numel(); begin += kLength) {
     spans.push_back({index, begin, std::min(kLength, tensor.numel() - begin)});
   }

@@ -41,7 +41,9 @@ inline void save(torch::serialize::OutputArchive& archive, const Ledger& ledger,
       counts.insert(counts.end(), {writes.count, writes.replaced, writes.moves});
     }
     rates.insert(rates.end(), {entry.pending_rate, entry.pending_scale, entry.kappa});
-    if (entry.memory.defined()) archive.write(memory_key(i), entry.memory, /*is_buffer=*/true);
+    if (entry.kept.memory.defined()) {
+      archive.write(memory_key(i), entry.kept.memory, /*is_buffer=*/true);
+    }
   }
   archive.write("format", c10::IValue(kFormat));
   archive.write("tensors", c10::IValue(labels_of(ledger.entries())));
@@ -84,9 +86,10 @@ inline void load(torch::serialize::InputArchive& archive, Ledger& ledger, int64_
     entry.pending_rate = rate[0];
     entry.pending_scale = rate[1];
     entry.kappa = rate[2];
-    entry.memory = torch::Tensor();
-    archive.try_read(memory_key(i), entry.memory, /*is_buffer=*/true);
-    if (entry.memory.defined() && entry.memory.is_inference()) entry.memory = entry.memory.clone();
+    torch::Tensor& memory = entry.kept.memory;
+    memory = torch::Tensor();
+    archive.try_read(memory_key(i), memory, /*is_buffer=*/true);
+    if (memory.defined() && memory.is_inference()) memory = memory.clone();
     const Reading reading = ledger.state_of(entry);
     entry.mark_seen(reading, count[4]);
     const auto writes = [&](int k) { return Writes{count[k], count[k + 1] != 0, count[k + 2]}; };

@@ -20,7 +20,7 @@ struct Entry {
   mutable GroupPosition position{};  ///< in the optimizer's groups: where to look first
 
   double kappa = kBeforeFirstStep;  ///< of SGD with momentum
-  torch::Tensor memory{};           ///< undefined: none
+  Operands<torch::Tensor> kept{};   ///< between steps: memory, and the data of the formula
   int64_t steps = 0;                ///< moves since the memory began
   int64_t moves = 0;                ///< in all, for describe()
 
@@ -74,7 +74,8 @@ struct Entry {
 
   /// The scalar step of the next move.
   double next_rate(const Reading& reading) const {
-    return reading.momentum ? sgd_rate(*reading.momentum, next_kappa(reading)) : reading.step.rate;
+    return reading.momentum ? sgd_rate(*reading.momentum, next_kappa(reading))
+                            : reading.metric.rate;
   }
 
   /// Notes moves whose gradients were scaled. A step of 0 went nowhere.
@@ -86,8 +87,8 @@ struct Entry {
       steps += made;
       moves += made;
       pending += made;
-      pending_scale += count * scale;
-      pending_rate += count * rate;
+      pending_scale += rounded(count * scale);
+      pending_rate += rounded(count * rate);
     }
     mark_seen(reading);
   }
@@ -107,13 +108,13 @@ struct Entry {
   }
 
   void forget_memory() {
-    if (memory.defined()) memory.fill_(std::numeric_limits<double>::infinity());
+    if (kept.memory.defined()) kept.memory.fill_(std::numeric_limits<double>::infinity());
     steps = 0;
   }
 
   /// Forgets everything but which moves were noted.
   void forget(const Reading& reading) {
-    memory = torch::Tensor();
+    kept.memory = torch::Tensor();
     steps = pending = 0;
     pending_scale = pending_rate = 0;
     watch = Watch(parameter.tensor);
@@ -124,11 +125,17 @@ struct Entry {
   }
 
   /// One step for all pending moves: their sum, or the current one per entry times their scales.
-  Step pending_step(const Reading& reading) const {
-    Step step = reading.step;
-    step.rate = step.is_scalar() ? pending_rate : step.rate * pending_scale;
-    step.gradient_scale = pending_scale / static_cast<double>(pending);
-    return step;
+  Update pending_update(const Reading& reading) const {
+    Update update{reading.state, {}, &parameter};
+    update.tensors.w = parameter.tensor;
+    update.tensors.data = kept.data;
+    update.tensors.memory = kept.memory;
+    Metric metric = reading.metric;
+    const bool is_scalar = !reading.state.moment.defined() && !reading.state.given.defined();
+    metric.rate = is_scalar ? pending_rate : metric.rate * pending_scale;
+    metric.gradient_scale = pending_scale / static_cast<double>(pending);
+    update.numbers = Numbers(metric);
+    return update;
   }
 
   int64_t own_writes(const Reading& reading) const { return reading.writes * steps_since(reading); }

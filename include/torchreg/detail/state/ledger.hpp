@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/engine/prox.hpp>
+#include <torchreg/detail/engine/memory.hpp>
 #include <torchreg/detail/state/entry.hpp>
 #include <torchreg/detail/state/reader.hpp>
 #include <torchreg/detail/text/checks.hpp>
@@ -62,12 +62,12 @@ class Ledger {
   }
 
   /// Allocates the memory of those entries whose penalty makes zeros, and frees that of others.
-  void prepare_memory(const std::vector<ProxTraits>& traits, int64_t n) {
+  void prepare_memory(const std::vector<bool>& penalty_has_memory, int64_t n) {
     const c10::InferenceMode usable_later(false);
     const torch::NoGradGuard no_grad;
     for (Entry& entry : entries_) {
-      const bool remembers = n > 0 && traits[entry.penalty].makes_zeros;
-      entry.memory = prepared_memory(entry.memory, entry.parameter.tensor, remembers);
+      const bool remembers = n > 0 && penalty_has_memory[entry.penalty];
+      entry.kept.memory = prepared_memory(entry.kept.memory, entry.parameter.tensor, remembers);
     }
   }
 
@@ -100,6 +100,13 @@ class Ledger {
                 "ProximalStep: no parameter has a gradient; call step() between optimizer.step() "
                 "and zero_grad()");
     return moves;
+  }
+
+  /// Keeps the formula's data of an entry, as its tensor is now.
+  template <class Data>
+  void keep_data(const Data& data_of) {
+    const c10::InferenceMode usable_later(false);
+    for (Entry& entry : entries_) entry.kept.data = data_of(entry.penalty, entry.parameter);
   }
 
   /// Notes writes from outside and moves, whose gradients were scaled; a frozen entry has none.

@@ -8,13 +8,11 @@
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/engine/batches.hpp>
+#include <torchreg/detail/engine/prox_all.hpp>
 #include <torchreg/detail/formula/traits.hpp>
 #include <torchreg/detail/state/entry.hpp>
 
 namespace torchreg::detail {
-
-using Traits = std::vector<ProxTraits>;  ///< of each penalty
 
 template <class T, class = void>
 constexpr bool is_penalty = false;
@@ -42,9 +40,18 @@ struct PenaltyList {
     std::apply([](const auto&... each) { (check_strengths(each.formula()), ...); }, tuple);
   }
 
-  Traits traits() const {
-    return std::apply([](const auto&... each) { return Traits{prox_traits(each.formula())...}; },
-                      tuple);
+  /// Of each penalty, whether its zeros remember.
+  std::vector<bool> have_memory() const {
+    return std::apply(
+        [](const auto&... each) { return std::vector<bool>{has_memory(each.formula())...}; },
+        tuple);
+  }
+
+  /// The data of a penalty for a parameter.
+  torch::Tensor data_of(std::size_t penalty, const Parameter& parameter) const {
+    torch::Tensor data;
+    with_formula(penalty, [&](const auto& formula) { data = detail::data_of(formula, parameter); });
+    return data;
   }
 
   std::vector<std::string> describe() const {
@@ -75,22 +82,23 @@ struct SkipWrites {
 /// The prox for each entry that has pending moves, with memory n.
 template <class... Penalties>
 void act(std::vector<Entry>& entries, const std::vector<Reading>& readings,
-         const PenaltyList<Penalties...>& penalties, const Traits& traits, int64_t n) {
+         const PenaltyList<Penalties...>& penalties, int64_t n) {
   const SkipWrites at_the_end{entries};
   for (std::size_t penalty = 0; penalty < sizeof...(Penalties); ++penalty) {
-    std::vector<Update> updates;
+    Updates updates;
     std::vector<Entry*> owners;
+    updates.reserve(entries.size());
+    owners.reserve(entries.size());
     for (std::size_t i = 0; i < entries.size(); ++i) {
       Entry& entry = entries[i];
       const torch::Tensor& tensor = entry.parameter.tensor;
       if (entry.penalty != penalty || entry.pending == 0 || !tensor.requires_grad()) continue;
-      const double weight = newest_weight(entry.pending, entry.steps, n);
-      updates.push_back(
-          {tensor, entry.pending_step(readings[i]), {entry.memory, weight}, &entry.parameter.path});
+      updates.push_back(entry.pending_update(readings[i]));
+      updates.back().numbers.weight = newest_weight(entry.pending, entry.steps, n);
       owners.push_back(&entry);
     }
     penalties.with_formula(penalty, [&](const auto& formula) {
-      prox_all(formula, traits[penalty], updates, [&](std::size_t i) { owners[i]->settle(); });
+      prox_all(formula, std::move(updates), [&](std::size_t i) { owners[i]->settle(); });
     });
   }
 }

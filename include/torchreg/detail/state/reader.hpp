@@ -56,21 +56,21 @@ class Reader {
         !tensor.requires_grad() || entry.pending == 0 || !reading.counts || reading.counter > 0,
         "ProximalStep: ", literal(path),
         " has no optimizer state yet; call step() after optimizer.step()");
-    if (read_ == nullptr) ask_user(entry, reading.step);
+    if (read_ == nullptr) ask_user(entry, reading);
     check_strength("ProximalStep: step", entry.next_rate(reading));
     return reading;
   }
 
  private:
-  void ask_user(const Entry& entry, Step& step) const {
+  void ask_user(const Entry& entry, Reading& reading) const {
     const torch::Tensor& tensor = entry.parameter.tensor;
     if (!tensor.grad().defined() && entry.pending == 0) return;
     const torch::Tensor given = step_function_(tensor);
     check_strengths_in("ProximalStep: step", given);
     const bool is_number = given.dim() == 0 && given.is_cpu();
-    step.rate = is_number ? given.item<double>() : 1;
+    reading.metric.rate = is_number ? given.item<double>() : 1;
     check_broadcasts("ProximalStep: step", given, entry.parameter);
-    if (!is_number) step.given = given.expand_as(tensor);
+    if (!is_number) reading.state.given = given.expand_as(tensor);
   }
 
   const torch::optim::Optimizer* optimizer_;

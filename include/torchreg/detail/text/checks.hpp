@@ -33,6 +33,10 @@ inline void check_writable(const std::string& who, const Parameters& parameters)
   for (const auto& [path, tensor, owner] : parameters) {
     TORCH_CHECK_VALUE(at::has_internal_overlap(tensor) != at::MemOverlap::Yes, who, ": ",
                       literal(path), " is expanded: several entries share memory; clone() it");
+    TORCH_CHECK_VALUE(!tensor.is_inference() || c10::InferenceMode::is_enabled(), who, ": ",
+                      literal(path),
+                      " was made in InferenceMode, outside of which it cannot be written to; "
+                      "clone() it");
   }
 }
 

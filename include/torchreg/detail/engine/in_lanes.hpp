@@ -1,0 +1,210 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include <torchreg/detail/engine/outcome.hpp>
+#include <torchreg/detail/engine/value.hpp>
+#include <torchreg/detail/processor/lanes.hpp>
+#include <torchreg/detail/processor/threads.hpp>
+
+#include <torchreg/detail/processor/inline_begin.hpp>
+
+namespace torchreg::detail {
+
+/// A kernel's pass over the arrays of an update, of which it reads and writes each once.
+template <class Kernel, class T, class Has>
+struct WriteLoop {
+  using Number = Lanes<T>;
+  static constexpr int64_t stride = Number::size;
+  Kernel kernel;
+  Numbers numbers;
+  Operands<T*> arrays;
+  static constexpr Has has{};
+
+  TORCHREG_INLINE void start() { kernel.start(Number(numbers.rate), has); }
+
+  TORCHREG_INLINE void operator()(int64_t i, int64_t count) const {
+    Operands<Number> x;
+    x.w = Number::load(arrays.w + i, count);
+    if constexpr (Has::moment) x.moment = Number::load(arrays.moment + i, count);
+    if constexpr (Has::data) x.data = Number::load(arrays.data + i, count);
+    if constexpr (Has::memory) x.memory = Number::load(arrays.memory + i, count);
+    kernel(x, numbers, has, NoPath());
+    if constexpr (Has::gradient) {
+      x.gradient.store(arrays.gradient + i, count);
+    } else {
+      (x.w + 0).store(arrays.w + i, count);  // so that there is no -0.0
+      if constexpr (Has::memory) x.memory.store(arrays.memory + i, count);
+    }
+  }
+};
+
+/// Sums a kernel's values over an array.
+template <class Kernel, class T, class Has>
+struct SumLoop {
+  using Number = Lanes<T>;
+  static constexpr int64_t stride = 4 * Number::size;
+  Kernel kernel;
+  Operands<T*> arrays;
+  Number a{}, b{}, c{}, d{};  // four sums: one would wait for its last addition
+
+  TORCHREG_INLINE void start() {}
+
+  TORCHREG_INLINE void operator()(int64_t i, int64_t count) {
+    constexpr int64_t size = Number::size;
+    a = a + value(i, count);
+    if (count > size) b = b + value(i + size, count - size);
+    if (count > 2 * size) c = c + value(i + 2 * size, count - 2 * size);
+    if (count > 3 * size) d = d + value(i + 3 * size, count - 3 * size);
+  }
+
+  TORCHREG_INLINE Number value(int64_t i, int64_t count) const {
+    Operands<Number> x;
+    x.w = Number::load(arrays.w + i, count);
+    if constexpr (Has::data) x.data = Number::load(arrays.data + i, count);
+    return kernel.at(x, NoPath()).first(count);
+  }
+
+  TORCHREG_INLINE double sum() const { return ((a + b) + (c + d)).sum(); }
+};
+
+/// The executor for arrays of float and double on the CPU: each in one pass, in the processor's
+/// vectors, on all threads at once.
+template <class Unit>
+class InLanes {
+ public:
+  /// Carries out those of `todo` that lie in memory alike and whose operands have a loop; returns
+  /// the others.
+  template <class Kernel>
+  static Indices run(const Kernel& kernel, const Updates& updates, const Indices& todo,
+                     Outcome& outcome) {
+    if constexpr (Unit::has_simd && Kernel::takes_lanes) {
+      if (cpu_has_simd()) return run_all(kernel, updates, todo, outcome);
+    }
+    return todo;
+  }
+
+ private:
+  /// Carries out a span of an update: returns the sum, of a kernel that sums.
+  template <class Kernel>
+  using Pass = double (*)(const Kernel&, const Numbers&, const Operands<void*>&, const Span&);
+
+  template <class Kernel, class T, class Has>
+  static double pass(const Kernel& kernel, const Numbers& numbers, const Operands<void*>& memory,
+                     const Span& span) {
+    Operands<T*> arrays;
+    for_each_operand([](void* from, T*& to) { to = static_cast<T*>(from); }, memory, arrays);
+    double sum = 0;
+    if constexpr (is_sum<Kernel>) {
+      constexpr int64_t kBlock = 4096;  // added up in blocks, as float has but seven digits
+      for (int64_t i = 0; i < span.size; i += kBlock) {
+        sum += sum_of(SumLoop<Kernel, T, Has>{kernel, arrays}, span.begin + i,
+                      std::min(kBlock, span.size - i));
+      }
+    } else {
+      run_loop(WriteLoop<Kernel, T, Has>{kernel, numbers, arrays}, span.begin, span.size);
+    }
+    return sum;
+  }
+
+  template <class Loop>
+  static double sum_of(const Loop& loop, int64_t begin, int64_t size) {
+    const auto end = run_loop(loop, begin, size);
+    return end.sum();
+  }
+
+  template <class Kernel, class T, class... Sets>
+  static Pass<Kernel> pass_for(const Operands<bool>& has, SetList<Sets...> /*sets*/) {
+    Pass<Kernel> found = nullptr;
+    ((found = is_set<Sets>(has) ? &pass<Kernel, T, Sets> : found), ...);
+    return found;
+  }
+
+  /// Null where the update has none.
+  template <class Kernel>
+  static Pass<Kernel> pass_for(const Update& update) {
+    const auto& tensors = update.tensors;
+    const auto type = tensors.w.scalar_type();
+    bool fits = (type == torch::kFloat || type == torch::kDouble) &&
+                tensors.w.is_non_overlapping_and_dense();
+    for_each_operand(
+        [&](const torch::Tensor& tensor) {
+          fits = fits && (!tensor.defined() || is_array_like(tensor, tensors.w));
+        },
+        tensors);
+    if (!fits) return nullptr;
+    const auto has = presence_of(tensors);
+    using Sets = typename Kernel::Sets;
+    return type == torch::kFloat ? pass_for<Kernel, float>(has, Sets())
+                                 : pass_for<Kernel, double>(has, Sets());
+  }
+
+  /// Whether a tensor's memory is an array of w's type, whose entries lie as w's do. The memory of
+  /// from_blob() may not be aligned.
+  static bool is_array_like(const torch::Tensor& tensor, const torch::Tensor& w) {
+    if (!tensor.is_cpu() || !tensor.has_storage() || tensor.is_neg() ||
+        tensor.scalar_type() != w.scalar_type() || tensor.strides() != w.strides()) {
+      return false;
+    }
+    const auto address = reinterpret_cast<std::uintptr_t>(tensor.data_ptr());
+    return address % static_cast<std::uintptr_t>(tensor.element_size()) == 0;
+  }
+
+  template <class Kernel>
+  static Indices run_all(const Kernel& kernel, const Updates& updates, const Indices& todo,
+                         Outcome& outcome) {
+    Indices rest, mine;
+    std::vector<Span> spans;
+    std::vector<Pass<Kernel>> passes;
+    std::vector<Operands<void*>> arrays;
+    mine.reserve(todo.size());
+    spans.reserve(todo.size());
+    passes.reserve(todo.size());
+    arrays.reserve(todo.size());
+    for (const std::size_t i : todo) {
+      const Pass<Kernel> pass = pass_for<Kernel>(updates[i]);
+      if (pass == nullptr) {
+        rest.push_back(i);
+        continue;
+      }
+      append_spans(spans, mine.size(), updates[i].tensors.w);
+      mine.push_back(i);
+      passes.push_back(pass);
+      // Here, as LibTorch makes lazy copies of tensors outside its threads alone.
+      arrays.emplace_back();
+      for_each_operand([](const torch::Tensor& tensor,
+                          void*& array) { array = tensor.defined() ? tensor.data_ptr() : nullptr; },
+                       updates[i].tensors, arrays.back());
+    }
+    std::vector<double> sums(spans.size());
+    for_each_span(spans, [&](std::size_t k) {
+      const std::size_t own = spans[k].index;
+      sums[k] = passes[own](kernel, updates[mine[own]].numbers, arrays[own], spans[k]);
+    });
+    outcome.sum = std::accumulate(sums.begin(), sums.end(), outcome.sum);
+    if constexpr (!is_sum<Kernel>) {
+      for (const std::size_t i : mine) {
+        const auto& tensors = updates[i].tensors;
+        for_each_operand(
+            [](const torch::Tensor& tensor, bool is_written) {
+              if (is_written && !tensor.is_inference())
+                tensor.unsafeGetTensorImpl()->bump_version();
+            },
+            tensors, Kernel::writes(presence_of(tensors)));
+        outcome.done(i);
+      }
+    }
+    return rest;
+  }
+};
+
+}  // namespace torchreg::detail
+
+#include <torchreg/detail/processor/inline_end.hpp>

@@ -1,0 +1,137 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include <torchreg/detail/engine/in_lanes.hpp>
+#include <torchreg/detail/engine/in_pieces.hpp>
+
+namespace torchreg::detail {
+
+/// Copies each tensor of `from` to that of `to`, in one launch.
+inline void copy_all(at::TensorList to, at::TensorList from) {
+#if __has_include(<ATen/ops/_foreach_copy.h>)
+  at::_foreach_copy_(to, from);
+#else
+  at::_foreach_zero_(to);
+  at::_foreach_add_(to, from);
+#endif
+}
+
+/// The executor for many tensors: those that are alike are joined and carried out as one, as an
+/// operation of LibTorch's costs as much as thousands of entries do, and a launch on a device more.
+class Joined {
+ public:
+  /// Carries out those of `todo` that are alike and small; returns the others, and those for which
+  /// the formula throws: why, each alone tells.
+  template <class Kernel>
+  static Indices run(const Kernel& kernel, const Updates& updates, const Indices& todo,
+                     Outcome& outcome) {
+    if (!Kernel::is_separable || todo.size() < 2) return todo;
+    Indices rest;
+    int64_t largest = 0;
+    for (const std::size_t i : todo) largest = std::max(largest, bytes_of(updates[i].tensors.w));
+    for (const auto& [kind, alike] : by_kind(updates, todo)) {
+      const torch::Tensor& first = updates[alike[0]].tensors.w;
+      const int64_t room = first.is_cpu() ? kPiece : entries_at_once<Kernel>(first, largest);
+      const int64_t small = first.is_cpu() ? kPiece / 4 : room;
+      Indices batch;
+      int64_t entries = 0;
+      const auto finish = [&] {
+        if (batch.size() < 2 || !run_batch(kernel, updates, batch, outcome)) {
+          rest.insert(rest.end(), batch.begin(), batch.end());
+        }
+        batch.clear();
+        entries = 0;
+      };
+      for (const std::size_t i : alike) {
+        const int64_t size = updates[i].tensors.w.numel();
+        if (size > small) {
+          rest.push_back(i);
+          continue;
+        }
+        if (entries + size > room) finish();
+        batch.push_back(i);
+        entries += size;
+      }
+      finish();
+    }
+    std::sort(rest.begin(), rest.end());
+    return rest;
+  }
+
+ private:
+  using Kind = std::vector<double>;
+
+  /// What the updates that may be joined agree in: all but the entries of their tensors.
+  static Kind kind_of(const Update& update) {
+    Kind kind;
+    for_each_operand(
+        [&](const torch::Tensor& tensor) {
+          if (!tensor.defined()) return kind.insert(kind.end(), 3, -1), void();
+          kind.push_back(static_cast<double>(tensor.scalar_type()));
+          kind.push_back(static_cast<double>(tensor.device().type()));
+          kind.push_back(tensor.device().index());
+        },
+        update.tensors);
+    std::apply([&](const auto&... number) { (kind.push_back(number), ...); },
+               update.numbers.tied());
+    return kind;
+  }
+
+  static std::map<Kind, Indices> by_kind(const Updates& updates, const Indices& todo) {
+    std::map<Kind, Indices> groups;
+    for (const std::size_t i : todo) groups[kind_of(updates[i])].push_back(i);
+    return groups;
+  }
+
+  template <class Kernel>
+  static bool run_batch(const Kernel& kernel, const Updates& updates, const Indices& batch,
+                        Outcome& outcome) {
+    Operands<std::vector<torch::Tensor>> parts;
+    std::vector<int64_t> sizes;
+    for (const std::size_t i : batch) {
+      sizes.push_back(updates[i].tensors.w.numel());
+      for_each_operand(
+          [](const torch::Tensor& tensor, std::vector<torch::Tensor>& list) {
+            if (tensor.defined()) list.push_back(tensor);
+          },
+          updates[i].tensors, parts);
+    }
+    Update all = updates[batch[0]];
+    const auto written = Kernel::writes(presence_of(all.tensors));
+    for_each_operand(
+        [](const std::vector<torch::Tensor>& list, torch::Tensor& joined) {
+          std::vector<torch::Tensor> flat;
+          for (const torch::Tensor& tensor : list) flat.push_back(tensor.reshape({-1}));
+          if (!flat.empty()) joined = torch::cat(flat);
+        },
+        parts, all.tensors);
+    Outcome of_all;
+    try {
+      const Updates one{all};
+      InPieces::run(kernel, one, InLanes<Unit>::run(kernel, one, {0}, of_all), of_all);
+    } catch (const c10::Error&) {
+      return false;
+    }
+    outcome.sum += of_all.sum;
+    outcome.sums.insert(outcome.sums.end(), of_all.sums.begin(), of_all.sums.end());
+    for_each_operand(
+        [&](const torch::Tensor& joined, const std::vector<torch::Tensor>& to, bool is_written) {
+          if (!is_written) return;
+          auto from = joined.split_with_sizes(sizes);
+          for (std::size_t k = 0; k < to.size(); ++k) from[k] = from[k].view(to[k].sizes());
+          copy_all(to, from);
+        },
+        all.tensors, parts, written);
+    for (const std::size_t i : batch) outcome.done(i);
+    return true;
+  }
+};
+
+}  // namespace torchreg::detail

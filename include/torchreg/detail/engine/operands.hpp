@@ -1,0 +1,65 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <torchreg/detail/processor/inline_begin.hpp>
+
+namespace torchreg::detail {
+
+/// The tensors of one update, by name: the only list of them. X is a tensor (undefined: there is
+/// none), or what stands for one: a pointer, a register, whether there is one.
+template <class X>
+struct Operands {
+  X w{};         ///< the parameter
+  X moment{};    ///< the second moment of its gradient, from the optimizer
+  X mean{};      ///< the mean of its gradient, whose square is subtracted (centered RMSprop)
+  X given{};     ///< a step per entry, of a user
+  X data{};      ///< of the formula, for this parameter
+  X memory{};    ///< an entry's averaged gradient while it is at zero, infinity while it is not
+  X gradient{};  ///< of a term
+
+  TORCHREG_INLINE Operands() {}  // or GCC would call it for registers, without optimization
+  Operands(const X& of_w) : w(of_w) {}
+};
+
+/// visit(x...) for each operand in turn, of all these Operands at once.
+template <class Visit, class... Of>
+void for_each_operand(const Visit& visit, Of&&... of) {
+  visit(of.w...);
+  visit(of.moment...);
+  visit(of.mean...);
+  visit(of.given...);
+  visit(of.data...);
+  visit(of.memory...);
+  visit(of.gradient...);
+}
+
+/// Which operands there are.
+inline Operands<bool> presence_of(const Operands<torch::Tensor>& tensors) {
+  Operands<bool> presence;
+  for_each_operand([](const torch::Tensor& tensor, bool& is_there) { is_there = tensor.defined(); },
+                   tensors, presence);
+  return presence;
+}
+
+/// Which operands a loop is made for.
+template <bool has_moment, bool has_memory, bool has_data, bool has_gradient = false>
+struct Set {
+  static constexpr bool w = true, moment = has_moment, mean = false, given = false;
+  static constexpr bool data = has_data, memory = has_memory, gradient = has_gradient;
+};
+
+template <class... Sets>
+struct SetList {};
+
+/// Whether there are just those operands.
+template <class Set>
+bool is_set(const Operands<bool>& presence) {
+  bool is_same = true;
+  for_each_operand([&](bool a, bool b) { is_same = is_same && a == b; }, presence, Set());
+  return is_same;
+}
+
+}  // namespace torchreg::detail
+
+#include <torchreg/detail/processor/inline_end.hpp>

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <cmath>
+#include <cstddef>
+#include <functional>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include <torchreg/detail/engine/bind.hpp>
+#include <torchreg/detail/engine/prox.hpp>
+#include <torchreg/detail/engine/run.hpp>
+
+namespace torchreg::detail {
+
+/// The largest number of a type that is computed in.
+inline double largest_of(torch::ScalarType type) {
+  return type == torch::kDouble ? std::numeric_limits<double>::max()
+                                : static_cast<double>(std::numeric_limits<float>::max());
+}
+
+/// w <- prox of step R and its memory for each update, in place and without gradient; done(i) after
+/// update i is written. A step of 0, in the tensor's type, is the identity and leaves the memory.
+template <class Formula>
+void prox_all(
+    const Formula& formula, Updates updates,
+    const std::function<void(std::size_t)>& done = [](std::size_t) {}) {
+  Updates moving;
+  Indices indices;
+  moving.reserve(updates.size());
+  indices.reserve(updates.size());
+  for (std::size_t i = 0; i < updates.size(); ++i) {
+    Update& update = updates[i];
+    Numbers& n = update.numbers;
+    const double largest = largest_of(update.tensors.w.scalar_type());
+    const bool is_scalar = !update.tensors.moment.defined() && !update.tensors.given.defined();
+    if (n.rate == 0 || (is_scalar && n.rate < 1 / largest)) {
+      torch::Tensor w = update.tensors.w;
+      w.add_(0.0);  // so that there is no -0.0
+      done(i);
+      continue;
+    }
+    if (is_scalar) n.rate = std::min(n.rate, largest);
+    moving.push_back(std::move(update));
+    indices.push_back(i);
+  }
+  bind_all(formula, moving, /*with_steps=*/true);
+  Outcome outcome;
+  outcome.done = [&](std::size_t i) { done(indices[i]); };
+  run(Prox<Formula>{formula}, moving, std::move(outcome));
+}
+
+}  // namespace torchreg::detail

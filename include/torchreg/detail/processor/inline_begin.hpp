@@ -1,0 +1,7 @@
+// Defines TORCHREG_INLINE until inline_end.hpp. GCC would split the vectors of a function that it
+// compiles for any processor before it inlines it into one for AVX2, unless it must inline it.
+#if defined(__GNUC__)
+#define TORCHREG_INLINE [[gnu::always_inline]] inline
+#else
+#define TORCHREG_INLINE inline
+#endif

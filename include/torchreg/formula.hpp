@@ -1,0 +1,64 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <limits>
+
+#include <torchreg/detail/formula/number.hpp>
+
+namespace torchreg {
+
+// For authors of formulas. A formula is a plain struct with the mathematics of one penalty, which
+// Penalty makes a functor for users. It has one or several of
+//
+//   template <class X> X value(const X& w) const              the penalty of each entry
+//   template <class X> X slope(const X& w) const              its derivative; else autograd finds
+//   it template <class X> X prox(const X& w, const X& step) const
+//
+// or the same with torch::Tensor for X, and may declare
+//
+//   static constexpr const char* name = "L1";      for errors and tables
+//   static constexpr bool takes_lanes = true;      its templates do for registers too
+//   static constexpr Domain domain = ...;          entries, where it does not say
+//   static constexpr Memory memory = ...;          of entries; none with the domain tensor
+//   bool makes_zeros() const;                      whether there is a memory, with these strengths
+//   std::vector<Strength> strengths() const;       checked at each use
+//   torch::Tensor data(const Parameter& parameter) const;
+//   std::vector<torch::Tensor> data(const std::vector<torch::Tensor>& w,
+//                                   const std::vector<torch::Tensor>& steps) const;
+//
+// With data, they are the last argument of value, slope and prox. They broadcast to the parameter,
+// and are cut, moved and cast as it is. Those of a parameter are asked for once, where a
+// ProximalStep is made; those of all parameters together at each step, and by a term without steps.
+//
+// NaN and infinite entries, and steps of 0, never reach the result: such entries stay as they are.
+
+/// What a formula is a function of: of each entry, so that it can be given any piece of a tensor,
+/// or of a whole tensor, which comes in its own shape. `is_separable = false` says the latter too.
+enum class Domain { entries, tensor };
+
+/// What a zero needs to leave: the textbook prox's word alone, or that of its averaged gradient.
+enum class Memory { none, entries };
+
+/// S(x, t) = sign(x) max(|x| - t, 0), of tensors or of registers.
+using detail::shrink;
+
+/// The numbers that a strength may be.
+struct Range {
+  double low = 0;
+  bool is_open = false;  ///< whether `low` itself is excluded
+  double high = std::numeric_limits<double>::infinity();
+};
+
+constexpr Range at_least(double low) { return {low, false}; }
+constexpr Range above(double low) { return {low, true}; }
+constexpr Range fraction() { return {0, false, 1}; }
+
+/// A number in a formula with its name, and the range that it must be in: finite and >= 0.
+struct Strength {
+  const char* name;
+  double value;
+  Range range = at_least(0);
+};
+
+}  // namespace torchreg

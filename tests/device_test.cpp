@@ -1,0 +1,211 @@
+// On a device other than the CPU, which tests/device/ simulates: the same results, no waiting, and
+// launches that do not grow with the number of tensors.
+#include <torchreg/torchreg.hpp>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "device/simulated.hpp"
+#include "laws.hpp"
+#include "support.hpp"
+
+using namespace torchreg;
+using simulated::here;
+using simulated::there;
+using support::contains;
+using support::error_of;
+using support::optimizer_cases;
+using support::same_bits;
+using support::Tensor;
+namespace optim = torch::optim;
+
+namespace {
+
+/// Its slope is autograd's.
+struct SquareByValue {
+  Tensor value(const Tensor& w) const { return 0.5 * w.square(); }
+  Tensor prox(const Tensor& w, const Tensor& step) const { return w / (1 + step); }
+};
+
+/// Soft threshold by a tensor that lies on the device.
+struct ThresholdThere {
+  Tensor lambda;
+  Tensor prox(const Tensor& w, const Tensor& step) const { return soft_threshold_of(w, step); }
+  Tensor soft_threshold_of(const Tensor& w, const Tensor& step) const {
+    return torch::where(w.abs() > step * lambda, w - w.sign() * step * lambda,
+                        torch::zeros_like(w));
+  }
+};
+
+std::vector<Tensor> parameters(int64_t count, at::IntArrayRef sizes) {
+  std::vector<Tensor> list;
+  for (int64_t i = 0; i < count; ++i) {
+    list.push_back(there(torch::randn(sizes)).requires_grad_());
+  }
+  return list;
+}
+
+struct Cost {
+  int64_t launches;
+  double bytes;
+};
+
+template <class Act>
+Cost cost_of(const Act& act) {
+  simulated::reset();
+  const int64_t before = simulated::counts().bytes;
+  act();
+  return {simulated::counts().launches, static_cast<double>(simulated::counts().peak - before)};
+}
+
+void fill_gradients(const std::vector<Tensor>& list) {
+  for (const Tensor& w : list) w.mutable_grad() = there(torch::randn(w.sizes()));
+}
+
+}  // namespace
+
+TEST_CASE("Device: the host reads nothing, or the simulation says so") {
+  const Tensor w = there(torch::ones({2}));
+  REQUIRE(contains(error_of([&] { w[0].item<double>(); }), "the host reads an entry"));
+  REQUIRE(contains(error_of([&] { w.cpu(); }), "the host reads an entry"));
+}
+
+TEST_CASE("Device: every penalty's prox and term with its derivatives are the CPU's") {
+  laws::for_all([](const laws::Case& c, const Tensor& x, const Tensor& step) {
+    const Tensor w = there(x);
+    c.prox_(w, step.dim() == 0 ? step : there(step));
+    REQUIRE(same_bits(here(w), laws::proxed(c, x.contiguous(), step)));
+    if (x.numel() == 0) return;
+    const auto twice = [&](const Tensor& leaf) {
+      const Tensor term = c.term(leaf);
+      const Tensor slope = torch::autograd::grad({term}, {leaf}, {}, true, true)[0];
+      std::vector<Tensor> all{term.detach(), slope.detach()};
+      if (c.has_second_derivative && slope.requires_grad()) {
+        const Tensor second =
+            torch::autograd::grad({slope.sum()}, {leaf}, {}, false, false, true)[0];
+        if (second.defined()) all.push_back(second);
+      }
+      all.push_back(torch::autograd::grad({c.term(leaf)}, {leaf})[0]);
+      return all;
+    };
+    const auto on_host = twice(x.detach().contiguous().requires_grad_());
+    const auto on_device = twice(there(x).requires_grad_());
+    REQUIRE(on_host.size() == on_device.size());
+    const double tolerance = 1e-5;  // sums are of float there
+    for (std::size_t i = 0; i < on_host.size(); ++i) {
+      REQUIRE(torch::allclose(here(on_device[i]), on_host[i], tolerance, tolerance));
+    }
+  });
+}
+
+TEST_CASE("Device: a step after every optimizer is the CPU's, with memory, without a wait") {
+  for (const auto& each : optimizer_cases()) {
+    CAPTURE(each.name);
+    torch::manual_seed(35);
+    std::vector<Tensor> on_host, on_device;
+    for (int64_t i = 0; i < 12; ++i) {
+      on_host.push_back(support::double_parameter({i, 5}));
+      on_device.push_back(there(on_host.back()).requires_grad_());
+    }
+    const auto optimizer = each.make(on_host, 0.05), twin = each.make(on_device, 0.05);
+    ProximalStep prox(*optimizer, on_host, L1(0.3)), prox_there(*twin, on_device, L1(0.3));
+    for (int t = 0; t < 20; ++t) {
+      for (std::size_t i = 0; i < on_host.size(); ++i) {
+        const Tensor g = torch::randn_like(on_host[i]);
+        if (i > 0) g[0].zero_();  // dead
+        on_host[i].mutable_grad() = g;
+        on_device[i].mutable_grad() = there(g);
+      }
+      optimizer->step();
+      {
+        const simulated::AllowReads in_the_optimizer;
+        twin->step();
+      }
+      prox.step();
+      prox_there.step();
+    }
+    for (std::size_t i = 0; i < on_host.size(); ++i) {
+      CAPTURE(i);
+      REQUIRE(torch::allclose(here(on_device[i]), on_host[i], 1e-8, 1e-10));
+      REQUIRE(torch::equal(here(on_device[i]) == 0, on_host[i] == 0));
+    }
+    REQUIRE(sparsity(on_host).zeros > 0);
+  }
+}
+
+TEST_CASE("Device: NaN and infinities stay, a step of 0 is the identity, dead entries too") {
+  const double inf = std::numeric_limits<double>::infinity();
+  const Tensor x = torch::tensor({std::nan(""), inf, -inf, -0.0, 3.0});
+  const Tensor w = there(x);
+  L1(1).prox_(w, 1);
+  REQUIRE(torch::allclose(here(w), torch::tensor({std::nan(""), inf, -inf, 0.0, 2.0}), 0, 0, true));
+  L1(1).prox_(w, there(torch::tensor({1.0, 1.0, 1.0, 1.0, 0.0})));
+  REQUIRE(torch::allclose(here(w), torch::tensor({std::nan(""), inf, -inf, 0.0, 2.0}), 0, 0, true));
+  L1(1e39).prox_(w, 0);
+  REQUIRE(here(w)[4].item<double>() == 2);
+}
+
+TEST_CASE("Device: a formula may have a 0-dim tensor there") {
+  const Tensor w = there(torch::tensor({3.0, 0.5, -2.0}));
+  Penalty(ThresholdThere{there(torch::tensor(1.0))}).prox_(w, 1);
+  REQUIRE(torch::equal(here(w), torch::tensor({2.0, 0.0, -1.0})));
+}
+
+TEST_CASE("Device: a term over the CPU and a device reads its outer gradient once") {
+  std::vector<Tensor> mixed;
+  for (int i = 0; i < 13; ++i) mixed.push_back(torch::ones({3}).requires_grad_());
+  for (int i = 0; i < 13; ++i) mixed.push_back(there(torch::ones({3})).requires_grad_());
+  const Tensor term = [&] {
+    const simulated::AllowReads of_the_sum;  // which is on the first tensor's device
+    return L1(2)(mixed);
+  }();
+  simulated::reset();
+  (3 * term).backward();
+  REQUIRE(simulated::counts().by_name["aten::copy_"] <= 2);
+  for (const Tensor& w : mixed) REQUIRE((here(w.grad()) == 6).all().item<bool>());
+}
+
+TEST_CASE("Device: launches do not grow with the number of tensors, nor memory with their size") {
+  const auto adam_step = [](std::vector<Tensor> list, auto penalty) {
+    optim::Adam adam(list, optim::AdamOptions(1e-3));
+    ProximalStep prox(adam, list, penalty);
+    for (int t = 0; t < 2; ++t) {
+      fill_gradients(list);
+      {
+        const simulated::AllowReads in_the_optimizer;
+        adam.step();
+      }
+      if (t == 0) prox.step();
+    }
+    return cost_of([&] { prox.step(); });
+  };
+  const auto prox_ = [](const std::vector<Tensor>& list, const auto& penalty) {
+    return cost_of([&] { penalty.prox_(list, 0.1); });
+  };
+  const auto gradient = [](const std::vector<Tensor>& list, const auto& penalty) {
+    return cost_of([&] { torch::autograd::grad({penalty(list)}, list); });
+  };
+  std::printf("%-44s%10s%10s\n", "device: launches, MiB", "1000 x 64", "1 x 16 Mi");
+  const auto row = [](const char* name, int64_t most, const Cost& many, const Cost& few,
+                      const Cost& large) {
+    std::printf("%-44s%10ld%10ld %8.0f\n", name, static_cast<long>(many.launches),
+                static_cast<long>(large.launches), large.bytes / (1 << 20));
+    CAPTURE(name);
+    REQUIRE(many.launches <= most);
+    REQUIRE(many.launches == few.launches);
+    REQUIRE(many.bytes <= 64 << 20);
+    REQUIRE(large.bytes <= 3.0 * (64 << 20));
+  };
+  const auto many = [] { return parameters(1000, {8, 8}); };
+  const auto few = [] { return parameters(10, {8, 8}); };
+  const auto large = [] { return parameters(1, {1 << 12, 1 << 12}); };
+  row("L1 after Adam with memory", 60, adam_step(many(), L1(1e-3)), adam_step(few(), L1(1e-3)),
+      adam_step(large(), L1(1e-3)));
+  row("L2 after Adam", 60, adam_step(many(), torchreg::L2(1e-3)),
+      adam_step(few(), torchreg::L2(1e-3)), adam_step(large(), torchreg::L2(1e-3)));
+  row("prox_ of L1", 20, prox_(many(), L1(1e-3)), prox_(few(), L1(1e-3)), prox_(large(), L1(1e-3)));
+  row("term of L1 and its gradient", 20, gradient(many(), L1(1)), gradient(few(), L1(1)),
+      gradient(large(), L1(1)));
+  row("term by value alone and its gradient", 30, gradient(many(), Penalty(SquareByValue())),
+      gradient(few(), Penalty(SquareByValue())), gradient(few(), Penalty(SquareByValue())));
+}
