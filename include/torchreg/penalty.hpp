@@ -102,4 +102,9 @@ class Penalty {
   Selector selector_;
 };
 
+template <class Formula>
+Penalty(Formula) -> Penalty<Formula>;
+template <class Formula>
+Penalty(Formula, Selector) -> Penalty<Formula>;
+
 }  // namespace torchreg

@@ -23,7 +23,7 @@ inline torch::Tensor soft_threshold(const torch::Tensor& w, const torch::Tensor&
 /// The same with one threshold for all entries.
 inline torch::Tensor soft_threshold(const torch::Tensor& w, double t) {
   detail::check_floating("soft_threshold", Parameters(w));
-  return soft_threshold(w, torch::full({}, t, w.options().dtype(torch::kDouble)));
+  return soft_threshold(w, torch::full({}, t, torch::kDouble));
 }
 
 /// In place and without gradient; t a number or a tensor.

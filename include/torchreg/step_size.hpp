@@ -20,11 +20,12 @@ namespace torchreg {
 /// - Adam, AdamW: lr/(sqrt(v/(1 - beta2^t)) + eps); amsgrad: v is the running maximum.
 ///
 /// Where the stored second moment is exactly 0, the step is lr (Adagrad: clr). AdamW's decoupled
-/// decay is no part of it. Returns a 0-dim double, or a tensor of the parameter's shape (float32
-/// for half types). Reads the optimizer as the class of LibTorch's that it is passed by, or else
-/// by its exact dynamic type; throws for LBFGS and for classes that it does not know, for a tensor
-/// in no parameter group, and before the first step of an optimizer with a second moment. Source:
-/// Duchi, Hazan, Singer 2011; Yun, Lozano, Yang 2021.
+/// decay is no part of it. Returns a 0-dim double on the CPU, which is known without a wait, or a
+/// tensor of the parameter's shape and device (float32 for half types). Reads the optimizer as the
+/// class of LibTorch's that it is passed by, or else by its exact dynamic type; throws for LBFGS
+/// and for classes that it does not know, for a tensor in no parameter group, and before the first
+/// step of an optimizer with a second moment. Source: Duchi, Hazan, Singer 2011; Yun, Lozano, Yang
+/// 2021.
 template <class Optimizer,
           class = std::enable_if_t<std::is_base_of_v<torch::optim::Optimizer, Optimizer>>>
 torch::Tensor step_size(const Optimizer& optimizer, const torch::Tensor& tensor) {
@@ -42,7 +43,7 @@ torch::Tensor step_size(const Optimizer& optimizer, const torch::Tensor& tensor)
   TORCH_CHECK_VALUE(!misfit, "step_size: the tensor has the shape ", tensor.sizes(),
                     ", its optimizer state ", *misfit);
   if (!reading.state.moment.defined()) {
-    return torch::full({}, reading.metric.rate, torch::kDouble).to(tensor.device());
+    return torch::full({}, reading.metric.rate, torch::kDouble);
   }
   return detail::step_of_each(reading.state, detail::Numbers(reading.metric), tensor);
 }

@@ -21,7 +21,8 @@ constexpr int64_t kPiece = 32000;
 
 /// The size of a tensor in the type that it is computed in.
 inline int64_t bytes_of(const torch::Tensor& tensor) {
-  return tensor.numel() * std::max<int64_t>(4, static_cast<int64_t>(tensor.element_size()));
+  return tensor.numel() *
+         std::max<int64_t>(4, static_cast<int64_t>(c10::elementSize(tensor.scalar_type())));
 }
 
 /// Entries that a kernel takes at once on another device, where each operation is a launch: as many
@@ -29,7 +30,8 @@ inline int64_t bytes_of(const torch::Tensor& tensor) {
 template <class Kernel>
 int64_t entries_at_once(const torch::Tensor& w, int64_t largest) {
   const int64_t room = std::max(int64_t{64} << 20, 3 * largest);
-  const int64_t size = std::max<int64_t>(4, static_cast<int64_t>(w.element_size()));
+  const int64_t size =
+      std::max<int64_t>(4, static_cast<int64_t>(c10::elementSize(w.scalar_type())));
   return std::max<int64_t>(1, room / (Kernel::arrays * size));
 }
 

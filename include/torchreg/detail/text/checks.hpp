@@ -55,8 +55,9 @@ inline void check_strengths_in(const std::string& what, const torch::Tensor& val
   TORCH_CHECK_VALUE(values.defined() && values.is_floating_point(), what,
                     " must be a floating-point tensor");
   if (!values.is_cpu() || (values.isfinite() & (values >= 0)).all().item<bool>()) return;
-  TORCH_CHECK_VALUE(false, what, " must be finite and >= 0, got ", values.min().item<double>(),
-                    " to ", values.max().item<double>());
+  const double low = values.min().item<double>(), high = values.max().item<double>();
+  TORCH_CHECK_VALUE(values.numel() > 1, what, " must be finite and >= 0, got ", low);
+  TORCH_CHECK_VALUE(false, what, " must be finite and >= 0, got ", low, " to ", high);
 }
 
 }  // namespace torchreg::detail

@@ -57,7 +57,7 @@ inline bool ends_with(const std::string& text, const std::string& suffix) {
 /// The class name without what it is nested in: "LayerNormImpl" for torch::nn::LayerNormImpl.
 inline std::string unqualified_name(const std::type_info& type) {
   const std::string name = c10::demangle(type.name());
-  std::size_t start = 0;
+  std::size_t start = starts_with(name, "class ") ? 6 : starts_with(name, "struct ") ? 7 : 0;
   int depth = 0;  // inside brackets, :: belongs to an argument
   for (std::size_t i = 0; i + 1 < name.size(); ++i) {
     if (name[i] == '<' || name[i] == '(') ++depth;
