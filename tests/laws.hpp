@@ -31,6 +31,8 @@ struct Case {
   std::function<std::pair<double, double>(double z)> subdifferential;
   std::function<double(double v, double sigma)> conjugate_prox = nullptr;
   bool has_second_derivative = true;
+  bool is_arithmetic = true;  ///< + - * /, which round alike everywhere; not log
+  bool is_identity = false;   ///< its prox
 };
 
 template <class Penalty, class... More>
@@ -63,6 +65,16 @@ struct LogSum {
   }
 };
 
+inline Case of_identity(Case c) {
+  c.is_identity = true;
+  return c;
+}
+
+inline Case of_logarithms(Case c) {
+  c.is_arithmetic = false;
+  return c;
+}
+
 inline std::vector<Case> cases() {
   const auto elastic_net = [](const std::string& name, const auto& penalty, double l1, double l2) {
     return make_case(
@@ -84,15 +96,15 @@ inline std::vector<Case> cases() {
       elastic_net("L2", torchreg::L2(0.7), 0, 0.7),
       elastic_net("ElasticNet", torchreg::ElasticNet(0.7, 0.3), 0.7, 0.3),
       elastic_net("ElasticNet from alpha", torchreg::ElasticNet::from_alpha(2, 0.25), 0.5, 1.5),
-      elastic_net("L1 of lambda 0", torchreg::L1(0), 0, 0),
-      make_case(
+      of_identity(elastic_net("L1 of lambda 0", torchreg::L1(0), 0, 0)),
+      of_logarithms(make_case(
           "LogSum", torchreg::Penalty(LogSum{lambda, eps}),
           [=](double z) { return lambda * std::log1p(std::abs(z) / eps); },
           [=](double z) {
             if (z == 0) return std::pair{-lambda / eps, lambda / eps};
             const double slope = std::copysign(lambda / (std::abs(z) + eps), z);
             return std::pair{slope, slope};
-          }),
+          })),
   };
 }
 

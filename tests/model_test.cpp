@@ -102,8 +102,8 @@ class Loop {
  public:
   Loop(const support::OptimizerCase& optimizer_case, uint64_t seed)
       : case_(optimizer_case), dice_{std::mt19937_64(seed)} {
-    is_sgd_ = contains(case_.name, "SGD");
-    has_momentum_ = is_sgd_ && case_.name != "SGD";
+    is_sgd_ = case_.is.sgd;
+    has_momentum_ = is_sgd_ && case_.is.momentum;
     for (const int64_t rows : {3, 5, 2}) {
       const Tensor wide = torch::randn({rows, 8}, torch::kDouble);
       const bool is_dense = dice_.chance(0.5);
@@ -136,7 +136,7 @@ class Loop {
   int64_t vetoes = 0, forgotten = 0, resumes = 0;
 
  private:
-  bool is_plain() const { return case_.name == "SGD"; }
+  bool is_plain() const { return case_.is.plain_sgd(); }
 
   bool any_gradient() const {
     return std::any_of(tensors_.begin(), tensors_.end(),

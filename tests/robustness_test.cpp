@@ -49,7 +49,7 @@ std::vector<Tensor> train_alone(uint64_t seed) {
 }  // namespace
 
 TEST_CASE("Odd tensors: every optimizer steps empty, 0-dim, transposed and sliced parameters") {
-  for (const auto& [name, make, settles] : optimizer_cases()) {
+  for (const auto& [name, make, is] : optimizer_cases()) {
     CAPTURE(name);
     torch::manual_seed(30);
     const Tensor base = torch::randn({6, 8}, torch::kDouble);
@@ -82,7 +82,7 @@ TEST_CASE("Odd tensors: every optimizer steps empty, 0-dim, transposed and slice
 
 template <class Penalty>
 static void compare_layouts(const Penalty& penalty, torch::ScalarType dtype, int64_t memory) {
-  for (const auto& [name, make, settles] : optimizer_cases()) {
+  for (const auto& [name, make, is] : optimizer_cases()) {
     CAPTURE(name, dtype, memory);
     torch::manual_seed(31);
     const Tensor base = torch::randn({300, 401}, dtype);
@@ -98,7 +98,7 @@ static void compare_layouts(const Penalty& penalty, torch::ScalarType dtype, int
         optimizer->step();
         prox.step();
       }
-      if (name.find("SGD") == 0) {
+      if (is.sgd) {
         REQUIRE(same_bits(leaf, flat));
       } else {
         REQUIRE(torch::allclose(leaf, flat, 1e-6, 1e-6));
@@ -153,7 +153,7 @@ TEST_CASE("Odd tensors: an optimizer's state may have another dtype and another 
 }
 
 TEST_CASE("Odd tensors: small ones that are stepped together are stepped as each alone") {
-  for (const auto& [name, make, settles] : optimizer_cases()) {
+  for (const auto& [name, make, is] : optimizer_cases()) {
     CAPTURE(name);
     torch::manual_seed(33);
     std::vector<Tensor> together, alone;
@@ -166,7 +166,7 @@ TEST_CASE("Odd tensors: small ones that are stepped together are stepped as each
     }
     const auto optimizer = make(together, 0.05), twin = make(alone, 0.05);
     // The last four have another rate; Adagrad takes no parameters later.
-    const bool has_groups = name.find("Adagrad") == std::string::npos;
+    const bool has_groups = !is.adagrad;
     for (auto* each : {optimizer.get(), twin.get()}) {
       if (!has_groups) continue;
       auto& parameters = each->param_groups()[0].params();
@@ -190,7 +190,7 @@ TEST_CASE("Odd tensors: small ones that are stepped together are stepped as each
       twin->step();
       prox.step();
       for (std::size_t i = 0; i < steps.size(); ++i) {
-        if (alone[i].grad().defined() || name != "SGD") steps[i].step();
+        if (alone[i].grad().defined() || !is.plain_sgd()) steps[i].step();
       }
     }
     for (std::size_t i = 0; i < together.size(); ++i) {
@@ -198,7 +198,7 @@ TEST_CASE("Odd tensors: small ones that are stepped together are stepped as each
       REQUIRE(torch::allclose(together[i], alone[i], 1e-5, 1e-6));
       REQUIRE(torch::equal(together[i] == 0, alone[i] == 0));
       // The adaptive ones take roots, which MKL rounds in more than one way.
-      if (contains(name, "SGD")) REQUIRE(same_bits(together[i], alone[i]));
+      if (is.sgd) REQUIRE(same_bits(together[i], alone[i]));
     }
     REQUIRE(sparsity(together).zeros > 0);
   }
@@ -209,7 +209,7 @@ TEST_CASE("CUDA: a step there is the step here, after every optimizer") {
     WARN("skipped: no CUDA device");
     return;
   }
-  for (const auto& [name, make, settles] : optimizer_cases()) {
+  for (const auto& [name, make, is] : optimizer_cases()) {
     CAPTURE(name);
     torch::manual_seed(34);
     std::vector<Tensor> here, there;
@@ -296,7 +296,7 @@ TEST_CASE("Mid-run: groups that are added later, and a parameter that moves in t
 
 TEST_CASE("Mid-run: a module that changes its dtype takes its memory along") {
   int followed = 0;
-  for (const auto& [name, make, settles] : optimizer_cases()) {
+  for (const auto& [name, make, is] : optimizer_cases()) {
     CAPTURE(name);
     torch::manual_seed(32);
     Net net;
@@ -330,8 +330,8 @@ TEST_CASE("Mid-run: a module that changes its dtype takes its memory along") {
 }
 
 TEST_CASE("Mid-run: a skipped optimizer step, as mixed precision does, skips the prox too") {
-  for (const auto& [name, make, settles] : optimizer_cases()) {
-    if (name == "SGD") continue;  // leaves no trace: the caller skips prox.step() too
+  for (const auto& [name, make, is] : optimizer_cases()) {
+    if (is.plain_sgd()) continue;  // leaves no trace: the caller skips prox.step() too
     CAPTURE(name);
     const Tensor w = row({1, -1}).requires_grad_(), twin = row({1, -1}).requires_grad_();
     const auto optimizer = make({w}, 0.01), steady = make({twin}, 0.01);
@@ -426,13 +426,13 @@ TEST_CASE("Second moments: one of NaN makes no zero") {
     torch::NoGradGuard no_grad;
     w.fill_(2);  // as nan_to_num_() would repair it
     prox.step();
-    REQUIRE((w != 0).all().item<bool>());
+    REQUIRE((w == 2).all().item<bool>());  // a step that is no number goes nowhere
   }
 }
 
 TEST_CASE("Second moments: denormal and huge gradients leave finite parameters finite") {
-  for (const auto& [name, make, settles] : optimizer_cases()) {
-    if (contains(name, "SGD")) continue;
+  for (const auto& [name, make, is] : optimizer_cases()) {
+    if (is.sgd) continue;
     CAPTURE(name);
     const Tensor w = row({1, 1, 1}).requires_grad_();
     const auto optimizer = make({w}, 1e-3);
@@ -441,6 +441,6 @@ TEST_CASE("Second moments: denormal and huge gradients leave finite parameters f
       step_with(*optimizer, w, row({1e-200, 1e150, 5e-324}));
       prox.step();
     }
-    REQUIRE_FALSE(w.isnan().any().item<bool>());
+    REQUIRE(w.isfinite().all().item<bool>());
   }
 }

@@ -4,6 +4,7 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -57,20 +58,53 @@ TORCH_MODULE(Net);
 using MakeOptimizer =
     std::function<std::unique_ptr<torch::optim::Optimizer>(std::vector<Tensor>, double lr)>;
 
+/// What an optimizer is, for tests that treat some in another way.
+struct Kind {
+  bool sgd = false, adagrad = false, rmsprop = false, adamw = false;
+  bool momentum = false, nesterov = false, dampened = false, centered = false;
+  bool settles = true;  ///< whether it converges in full batch
+  bool common = false;  ///< one of the few that long tests are made with
+
+  bool plain_sgd() const { return sgd && !momentum; }  ///< leaves no trace of a step
+};
+
 /// A LibTorch optimizer in one of its settings.
 struct OptimizerCase {
   std::string name;
   MakeOptimizer make;
-  bool settles = true;  ///< whether it converges in full batch
+  Kind is;
 };
 
 template <class Optimizer, class Options, class Set>
 OptimizerCase optimizer_case(const std::string& name, Set set) {
-  return {name, [set](std::vector<Tensor> parameters, double lr) {
-            Options options(lr);
-            set(options);
-            return std::make_unique<Optimizer>(std::move(parameters), options);
-          }};
+  using namespace torch::optim;
+  Options options(1e-3);
+  set(options);
+  Kind is;
+  is.sgd = std::is_same_v<Optimizer, SGD>;
+  is.adagrad = std::is_same_v<Optimizer, Adagrad>;
+  is.rmsprop = std::is_same_v<Optimizer, RMSprop>;
+  is.adamw = std::is_same_v<Optimizer, AdamW>;
+  if constexpr (std::is_same_v<Options, SGDOptions>) {
+    is.nesterov = options.nesterov();
+    is.dampened = options.dampening() != 0;
+  }
+  if constexpr (std::is_same_v<Options, RMSpropOptions>) is.centered = options.centered();
+  if constexpr (std::is_same_v<Options, SGDOptions> || std::is_same_v<Options, RMSpropOptions>) {
+    is.momentum = options.momentum() != 0;
+  }
+  return {name,
+          [set](std::vector<Tensor> parameters, double lr) {
+            Options options_of_lr(lr);
+            set(options_of_lr);
+            return std::make_unique<Optimizer>(std::move(parameters), options_of_lr);
+          },
+          is};
+}
+
+inline OptimizerCase common(OptimizerCase optimizer_case) {
+  optimizer_case.is.common = true;
+  return optimizer_case;
 }
 
 /// Every first-order optimizer of LibTorch in every setting that changes its step.
@@ -78,10 +112,10 @@ inline std::vector<OptimizerCase> optimizer_cases() {
   using namespace torch::optim;
   auto centered_momentum = optimizer_case<RMSprop, RMSpropOptions>(
       "RMSprop centered momentum", [](auto& o) { o.centered(true).momentum(0.9); });
-  centered_momentum.settles = false;
+  centered_momentum.is.settles = false;
   return {
-      optimizer_case<SGD, SGDOptions>("SGD", [](auto&) {}),
-      optimizer_case<SGD, SGDOptions>("SGD momentum", [](auto& o) { o.momentum(0.9); }),
+      common(optimizer_case<SGD, SGDOptions>("SGD", [](auto&) {})),
+      common(optimizer_case<SGD, SGDOptions>("SGD momentum", [](auto& o) { o.momentum(0.9); })),
       optimizer_case<SGD, SGDOptions>("SGD dampening",
                                       [](auto& o) { o.momentum(0.9).dampening(0.5); }),
       optimizer_case<SGD, SGDOptions>("SGD Nesterov",
@@ -89,12 +123,12 @@ inline std::vector<OptimizerCase> optimizer_cases() {
       optimizer_case<Adagrad, AdagradOptions>("Adagrad", [](auto&) {}),
       optimizer_case<Adagrad, AdagradOptions>("Adagrad lr_decay",
                                               [](auto& o) { o.lr_decay(1e-4); }),
-      optimizer_case<RMSprop, RMSpropOptions>("RMSprop", [](auto&) {}),
+      common(optimizer_case<RMSprop, RMSpropOptions>("RMSprop", [](auto&) {})),
       optimizer_case<RMSprop, RMSpropOptions>("RMSprop centered",
                                               [](auto& o) { o.centered(true); }),
       optimizer_case<RMSprop, RMSpropOptions>("RMSprop momentum", [](auto& o) { o.momentum(0.9); }),
       centered_momentum,
-      optimizer_case<Adam, AdamOptions>("Adam", [](auto&) {}),
+      common(optimizer_case<Adam, AdamOptions>("Adam", [](auto&) {})),
       optimizer_case<Adam, AdamOptions>("Adam amsgrad", [](auto& o) { o.amsgrad(true); }),
       optimizer_case<AdamW, AdamWOptions>("AdamW", [](auto& o) { o.weight_decay(0); }),
       optimizer_case<AdamW, AdamWOptions>("AdamW amsgrad",
@@ -123,6 +157,33 @@ template <class Value>
 void load(Value& value, const std::string& text) {
   std::istringstream stream(text);
   torch::load(value, stream);
+}
+
+/// One training step of a net on random data.
+template <class Prox>
+void train(Net& net, torch::optim::Optimizer& optimizer, Prox& prox) {
+  const Tensor x = torch::randn({8, 3});
+  optimizer.zero_grad();
+  (net->forward(x) - x.narrow(1, 0, 2)).square().mean().backward();
+  optimizer.step();
+  prox.step();
+}
+
+inline std::vector<Tensor> copies(Net& net) {
+  std::vector<Tensor> copies;
+  for (const Tensor& p : net->parameters()) copies.push_back(p.detach().clone());
+  return copies;
+}
+
+/// The memory of the first tensor in a saved state; undefined where there is none.
+template <class Prox>
+Tensor memory_of(const Prox& prox) {
+  std::istringstream stream(saved(prox));
+  torch::serialize::InputArchive archive;
+  archive.load_from(stream);
+  Tensor memory;
+  archive.try_read("memory0", memory, /*is_buffer=*/true);
+  return memory;
 }
 
 inline void set_lr(torch::optim::Optimizer& optimizer, double lr) {

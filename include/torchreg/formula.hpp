@@ -31,6 +31,10 @@ namespace torchreg {
 // and are cut, moved and cast as it is. Those of a parameter are asked for once, where a
 // ProximalStep is made; those of all parameters together at each step, and by a term without steps.
 //
+// X is torch::Tensor or, with takes_lanes, a register of several entries, by which a tensor on the
+// CPU is read and written once. Registers have + - * / > < == != & | and Tensor's abs, sign, clamp,
+// clamp_min, where, masked_fill, lerp, isfinite, reciprocal and sqrt.
+//
 // NaN and infinite entries, and steps of 0, never reach the result: such entries stay as they are.
 
 /// What a formula is a function of: of each entry, so that it can be given any piece of a tensor,

@@ -80,9 +80,6 @@ const bool is_set = (c10::SetAllocator(kType, &memory), true);
 
 /// One device with one stream, which is done with everything at once.
 struct Guard final : c10::impl::DeviceGuardImplInterface {
-  static constexpr c10::DeviceType static_type = kType;
-  Guard() = default;
-  explicit Guard(c10::DeviceType) {}
   static c10::Stream stream() { return c10::Stream(c10::Stream::DEFAULT, device()); }
   c10::DeviceType type() const override { return kType; }
   c10::Device exchangeDevice(c10::Device) const override { return device(); }

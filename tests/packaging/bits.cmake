@@ -1,0 +1,18 @@
+# Compiles bits.cpp with each of these flags, and demands the same output.
+foreach(flags IN LISTS flag_sets)
+  separate_arguments(words UNIX_COMMAND "${flags}")
+  execute_process(COMMAND ${compiler} -std=c++${standard} ${words} ${includes} ${source} -o bits
+                          ${libraries} RESULT_VARIABLE compiled)
+  execute_process(COMMAND ./bits OUTPUT_VARIABLE output RESULT_VARIABLE ran)
+  message("${flags}\n${output}")
+  if(NOT compiled EQUAL 0 OR NOT ran EQUAL 0)
+    message(FATAL_ERROR "it does not compile or run")
+  endif()
+  if(output MATCHES "alike: 0|zeros: 0")
+    message(FATAL_ERROR "a strided tensor differs, or there are no zeros")
+  endif()
+  if(DEFINED first AND NOT output STREQUAL first)
+    message(FATAL_ERROR "the bits depend on the flags")
+  endif()
+  set(first "${output}")
+endforeach()
