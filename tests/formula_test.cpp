@@ -110,6 +110,31 @@ struct Careless {
   }
 };
 
+/// Half way back to where the parameter was.
+struct TowardStart {
+  Tensor data(const Parameter& parameter) const { return parameter.tensor.detach(); }
+  Tensor prox(const Tensor& w, const Tensor& /*step*/, const Tensor& start) const {
+    return (w + start) / 2;
+  }
+};
+
+/// Halves an entry, by way of its step: makes NaN of a step that is 0.
+struct ByStep {
+  [[maybe_unused]] static constexpr bool takes_lanes = true;
+  template <class X>
+  X value(const X& w) const {
+    return 0.5 * w * w;
+  }
+  template <class X>
+  X slope(const X& w) const {
+    return w;
+  }
+  template <class X>
+  X prox(const X& w, const X& step) const {
+    return w * step / (step + step);
+  }
+};
+
 struct TensorLambda {
   Tensor lambda;
   Tensor value(const Tensor& w) const { return lambda * w.abs(); }
@@ -184,6 +209,50 @@ TEST_CASE("Data: of all parameters together are found at each step") {
   REQUIRE(torch::equal(b.detach(), row({4, 0})));
   Penalty(GlobalPruning{1}).prox_({a, b}, 1);
   REQUIRE(torch::equal(a.detach(), row({0, -5, 0})));
+}
+
+TEST_CASE("Data: of all parameters are not asked for where none takes a step") {
+  const Tensor w = row({1, -5, 2}).requires_grad_();
+  const Penalty pruning(GlobalPruning{1});  // a sort of nothing would throw
+  pruning.prox_(w, 0);
+  optim::Adam adam({w}, optim::AdamOptions(1e-3));
+  ProximalStep prox(adam, w, pruning);
+  step_with(adam, w, row({0, 0, 0}));
+  prox.step();
+  REQUIRE(torch::equal(w.detach(), row({0, -5, 0})));
+  prox.step();
+  prox.flush();
+}
+
+TEST_CASE("Data: that are the parameter itself are those of the moment when they were asked for") {
+  const Tensor w = torch::ones({3}).requires_grad_();
+  optim::SGD sgd({w}, optim::SGDOptions(0.5));
+  ProximalStep prox(sgd, w, Penalty(TowardStart()));
+  prox.options().memory(0);
+  step_with(sgd, w, torch::full({3}, 4.0F));  // to -1
+  prox.step();
+  REQUIRE((w == 0).all().item<bool>());  // half way back to 1
+}
+
+TEST_CASE("NaN, infinite and vanishing second moments leave entries where they are") {
+  for (const bool strided : {false, true}) {
+    CAPTURE(strided);
+    const Tensor all = torch::full({4, 2}, 2.0);
+    const Tensor w = (strided ? all.select(1, 0) : all.select(1, 0).contiguous()).detach();
+    w.set_requires_grad(true);
+    optim::Adam adam({w}, optim::AdamOptions(0.1));
+    ProximalStep prox(adam, w, Penalty(ByStep()));
+    prox.options().memory(0);
+    step_with(adam, w, torch::ones({4}));
+    auto& state = static_cast<optim::AdamParamState&>(*adam.state().begin()->second);
+    state.exp_avg_sq().copy_(torch::tensor({1.0, kInf, std::nan(""), 0.0}));
+    torch::NoGradGuard no_grad;
+    w.fill_(2);
+    prox.step();
+    REQUIRE(w[0].item<double>() == Approx(1));
+    for (int i = 1; i < 3; ++i) REQUIRE(w[i].item<double>() == 2);
+    REQUIRE(w[3].item<double>() == Approx(1));  // never had a gradient
+  }
 }
 
 TEST_CASE("Data: errors say of which parameter, and what to do") {

@@ -11,34 +11,38 @@ namespace torchreg {
 // For authors of formulas. A formula is a plain struct with the mathematics of one penalty, which
 // Penalty makes a functor for users. It has one or several of
 //
-//   template <class X> X value(const X& w) const              the penalty of each entry
-//   template <class X> X slope(const X& w) const              its derivative; else autograd finds
-//   it template <class X> X prox(const X& w, const X& step) const
+//   template <class X> X value(const X& w) const                 the penalty of each entry
+//   template <class X> X slope(const X& w) const                 its derivative
+//   template <class X> X prox(const X& w, const X& step) const
 //
-// or the same with torch::Tensor for X, and may declare
+// or the same with torch::Tensor for X. Without a slope autograd finds it. A step is 0-dim or of
+// w's shape, and where entries have steps of their own, the prox is that in their metric: the
+// minimizer z of R(z) + sum (z - w)^2 / (2 step). It may declare
 //
-//   static constexpr const char* name = "L1";      for errors and tables
-//   static constexpr bool takes_lanes = true;      its templates do for registers too
-//   static constexpr Domain domain = ...;          entries, where it does not say
-//   static constexpr Memory memory = ...;          of entries; none with the domain tensor
-//   bool makes_zeros() const;                      whether there is a memory, with these strengths
-//   std::vector<Strength> strengths() const;       checked at each use
+//   static constexpr const char* name = "L1";    for errors and tables
+//   static constexpr bool takes_lanes = true;    its templates do for registers too
+//   static constexpr Domain domain = ...;        else of entries
+//   static constexpr Memory memory = ...;        else of entries, if the domain is
+//   bool makes_zeros() const;                    whether these strengths need a memory
+//   std::vector<Strength> strengths() const;     checked at each use
 //   torch::Tensor data(const Parameter& parameter) const;
 //   std::vector<torch::Tensor> data(const std::vector<torch::Tensor>& w,
 //                                   const std::vector<torch::Tensor>& steps) const;
 //
 // With data, they are the last argument of value, slope and prox. They broadcast to the parameter,
-// and are cut, moved and cast as it is. Those of a parameter are asked for once, where a
-// ProximalStep is made; those of all parameters together at each step, and by a term without steps.
+// and are cut, moved and cast as it is; to autograd they are constants. Those of a parameter are
+// asked for once, where a ProximalStep is made; those of several parameters at each
+// step, for all that take one, with steps of their shapes, and by a term without steps.
 //
 // X is torch::Tensor or, with takes_lanes, a register of several entries, by which a tensor on the
 // CPU is read and written once. Registers have + - * / > < == != & | and Tensor's abs, sign, clamp,
-// clamp_min, where, masked_fill, lerp, isfinite, reciprocal and sqrt.
+// clamp_min, where, masked_fill, lerp, isfinite, reciprocal and sqrt; a number becomes one by
+// X(2.0).
 //
 // NaN and infinite entries, and steps of 0, never reach the result: such entries stay as they are.
 
 /// What a formula is a function of: of each entry, so that it can be given any piece of a tensor,
-/// or of a whole tensor, which comes in its own shape. `is_separable = false` says the latter too.
+/// or of a whole tensor, which comes in its own shape. `is_separable = false` means tensor, too.
 enum class Domain { entries, tensor };
 
 /// What a zero needs to leave: the textbook prox's word alone, or that of its averaged gradient.

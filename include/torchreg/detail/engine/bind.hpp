@@ -23,7 +23,7 @@ torch::Tensor data_like(const torch::Tensor& data, const Parameter& parameter) {
   torch::NoGradGuard no_grad;
   const auto options = w.options().dtype(compute_type(w.scalar_type()));
   const torch::Tensor wide = data.to(options).expand(w.sizes());
-  if (wide.strides() == w.strides()) return wide;
+  if (wide.strides() == w.strides() && !wide.is_alias_of(w)) return wide;
   return torch::empty_like(w.detach(), options).copy_(wide);
 }
 

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <numeric>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -168,8 +168,13 @@ class InLanes {
     spans.reserve(todo.size());
     passes.reserve(todo.size());
     arrays.reserve(todo.size());
+    std::unordered_set<const void*> storages;
+    const bool in_turn = at::get_num_threads() == 1;
     for (const std::size_t i : todo) {
-      const Pass<Kernel> pass = pass_for<Kernel>(updates[i]);
+      Pass<Kernel> pass = pass_for<Kernel>(updates[i]);
+      // Views of one tensor are written to one after the other.
+      const auto* storage = updates[i].tensors.w.storage().unsafeGetStorageImpl();
+      if (pass != nullptr && !in_turn && !storages.insert(storage).second) pass = nullptr;
       if (pass == nullptr) {
         rest.push_back(i);
         continue;

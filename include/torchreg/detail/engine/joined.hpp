@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <tuple>
 #include <vector>
 
 #include <torchreg/detail/engine/in_lanes.hpp>
@@ -25,6 +26,7 @@ inline void copy_all(at::TensorList to, at::TensorList from) {
 
 /// The executor for many tensors: those that are alike are joined and carried out as one, as an
 /// operation of LibTorch's costs as much as thousands of entries do, and a launch on a device more.
+template <class Unit>
 class Joined {
  public:
   /// Carries out those of `todo` that are alike and small; returns the others, and those for which

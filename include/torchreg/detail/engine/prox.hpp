@@ -108,14 +108,12 @@ struct Prox {
     const bool vanishes = may_vanish(x.w, n, has);
     const bool all_are_finite = x.w.is_cpu() && detail::is_finite(x.w.sum().item<double>());
     if (all_are_finite && !steps.may_rest && !vanishes) return {};
-    torch::Tensor zero = x.w - x.w;  // NaN of an infinite entry
-    if (vanishes) zero.mul_(steps.inverse);
-    return steps.probe > zero;
+    return steps.step > x.w - x.w;  // which is NaN of an infinite entry
   }
   template <class X, class Has>
   TORCHREG_INLINE static auto moves_of(const Operands<X>& x, const Steps<X>& steps,
                                        const Numbers& /*n*/, const Has& /*has*/) {
-    return steps.probe > x.w - x.w;
+    return steps.step > x.w - x.w;
   }
 
   template <class Has>

@@ -2,7 +2,7 @@
 
 #include <torch/types.h>
 
-#include <cmath>
+#include <algorithm>
 #include <cstddef>
 #include <functional>
 #include <limits>
@@ -46,6 +46,7 @@ void prox_all(
     moving.push_back(std::move(update));
     indices.push_back(i);
   }
+  if (moving.empty()) return;
   bind_all(formula, moving, /*with_steps=*/true);
   Outcome outcome;
   outcome.done = [&](std::size_t i) { done(indices[i]); };

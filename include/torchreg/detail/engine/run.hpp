@@ -8,12 +8,12 @@ namespace torchreg::detail {
 
 /// Carries out a kernel on all updates, whose formula knows nothing of how: the one choice of an
 /// executor. Each does what it can and leaves the rest to the next.
-template <class Kernel>
+template <class Kernel, class ThisUnit = Unit>
 Outcome run(const Kernel& kernel, const Updates& updates, Outcome outcome = {}) {
   Indices todo(updates.size());
   std::iota(todo.begin(), todo.end(), std::size_t{0});
-  todo = InLanes<Unit>::run(kernel, updates, todo, outcome);
-  todo = Joined::run(kernel, updates, todo, outcome);
+  todo = InLanes<ThisUnit>::run(kernel, updates, todo, outcome);
+  todo = Joined<ThisUnit>::run(kernel, updates, todo, outcome);
   InPieces::run(kernel, updates, todo, outcome);
   return outcome;
 }

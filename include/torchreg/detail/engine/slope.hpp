@@ -1,7 +1,5 @@
 #pragma once
 
-#include <type_traits>
-
 #include <torchreg/detail/engine/update.hpp>
 #include <torchreg/detail/formula/faces.hpp>
 

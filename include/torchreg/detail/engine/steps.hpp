@@ -7,12 +7,12 @@
 
 namespace torchreg::detail {
 
-/// The steps of some entries, in a tensor or in a register.
+/// The steps of some entries, in a tensor or in a register. An entry whose step is 0, or no number,
+/// stays.
 template <class X>
 struct Steps {
-  X step, inverse;  ///< 1 / inverse, and not the other way round, where there is a second moment
-  X probe;          ///< > 0 where an entry takes its step
-  bool may_rest = false;  ///< whether it may be 0, or no number, somewhere
+  X step, inverse;        ///< where there is a second moment, the step is made from its inverse
+  bool may_rest = false;  ///< whether some entries may stay
 };
 
 /// The second moment, or what stands in its place: less the square of the mean.
@@ -34,15 +34,17 @@ TORCHREG_INLINE X number_like(const X& /*x*/, double number) {
 template <class X, class Has>
 TORCHREG_INLINE Steps<X> plain_steps(const Operands<X>& x, const Numbers& n, const Has& has) {
   const X step = has.given ? X(x.given * n.rate) : number_like(x.w, n.rate);
-  return {step, step.reciprocal(), step, has.given};
+  return {step, step.reciprocal(), has.given};
 }
 
-/// Whether some second moments are 0 or no numbers. A device would have to wait for the answer.
-inline bool any_is_dead(const torch::Tensor& moment) {
-  return !moment.is_cpu() || moment.numel() == 0 || !(moment.min().item<double>() > 0);
+/// Whether some second moments are 0, infinite or no numbers. A device would have to wait for it.
+inline bool some_are_odd(const torch::Tensor& moment) {
+  if (!moment.is_cpu() || moment.numel() == 0) return true;
+  const auto [least, most] = torch::aminmax(moment);
+  return !(least.item<double>() > 0) || !is_finite(most.item<double>());
 }
 template <class X>
-TORCHREG_INLINE bool any_is_dead(const X& moment) {
+TORCHREG_INLINE bool some_are_odd(const X& moment) {
   return (moment == 0).any();
 }
 
@@ -56,22 +58,23 @@ template <class Formula, class X, class Has, class Path>
 TORCHREG_INLINE Steps<X> adaptive_steps(const Formula& formula, const Operands<X>& x,
                                         const Numbers& n, const Has& has, const Path& path) {
   X root = variance_of(x.moment, x.mean, has.mean).sqrt();
-  X probe = has.mean ? x.moment : root;
   if constexpr (!has_slope<Formula>) {
     const X inverse =
         (root + n.eps).mul_(n.inverse_scale).masked_fill(x.moment == 0, n.inverse_rate);
-    return {inverse.reciprocal(), inverse, inverse, true};
+    return {inverse.reciprocal(), inverse, true};
   } else {
-    const bool some_are_dead = any_is_dead(x.moment);
-    if (some_are_dead) {
+    const bool are_odd = some_are_odd(x.moment);
+    if (are_odd) {
       const X pull = slope_at(formula, x.w, x.data, path).abs() * n.pull;
-      const auto is_dead = x.moment == 0;
-      root = pull.where(is_dead, root);
-      probe = has.mean ? pull.where(is_dead, probe) : root;
+      root = pull.where(x.moment == 0, root);
     }
-    X inverse = (root + n.eps).mul_(n.inverse_scale);
-    if (some_are_dead && n.eps == 0) inverse = inverse.masked_fill(inverse == 0, n.inverse_rate);
-    return {inverse.reciprocal(), inverse, probe, some_are_dead};
+    const X inverse = (root + n.eps).mul_(n.inverse_scale);
+    X step = inverse.reciprocal();
+    if (are_odd) {
+      const auto is_still = root == 0;  // not so of a centered moment, whose variance may be 0
+      step.masked_fill_(has.mean ? is_still & (x.moment == 0) : is_still, 0);
+    }
+    return {step, inverse, are_odd};
   }
 }
 

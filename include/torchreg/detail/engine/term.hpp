@@ -21,6 +21,7 @@ template <class Formula>
 struct TermOf : torch::CustomClassHolder {
   Formula formula;
   std::vector<Parameter> parameters;
+  bool is_recorded = torch::GradMode::is_enabled();
 
   TermOf(Formula of_term, const Parameters& of_paths) : formula(std::move(of_term)) {
     for (const Parameter& parameter : of_paths) parameters.push_back({parameter.path, {}});
@@ -61,6 +62,17 @@ void write_slopes(const Formula& formula, const Updates& updates, const torch::T
   }
 }
 
+/// An error for a formula with a tensor in it that requires a gradient, which a slope does not
+/// give.
+template <class Formula>
+void check_no_gradient(const Outcome& value) {
+  for (const torch::Tensor& sum : value.sums) {
+    TORCH_CHECK_VALUE(!sum.requires_grad(), name_of<Formula>(),
+                      ": a tensor in the formula requires a gradient, and would get none beside a "
+                      "slope: detach() it, or leave out slope(), and autograd finds both");
+  }
+}
+
 /// A term with a slope: one node in the graph for the whole list. Only the gradients themselves
 /// are allocated in backward; where a second derivative is asked for, the slope is recorded.
 template <class Formula>
@@ -73,7 +85,14 @@ struct Term : torch::autograd::Function<Term<Formula>> {
     saved.insert(saved.end(), data.begin(), data.end());
     context->save_for_backward(saved);
     context->saved_data["of"] = c10::IValue::make_capsule(of);
-    Outcome value = run(Value<Formula>{of->formula}, of->updates(tensors, data));
+    Updates updates = of->updates(tensors, data);
+    for (Update& update : updates) update.tensors.w = update.tensors.w.detach();
+    Outcome value;
+    {
+      const torch::AutoGradMode as_outside(of->is_recorded);
+      value = run(Value<Formula>{of->formula}, updates);
+    }
+    check_no_gradient<Formula>(value);
     return total(value.sum, std::move(value.sums), tensors);
   }
 
@@ -102,18 +121,6 @@ struct Term : torch::autograd::Function<Term<Formula>> {
     return gradients;
   }
 };
-
-/// An error for a formula with a tensor in it that requires a gradient, which a slope does not
-/// give.
-template <class Formula>
-void check_no_gradient(const Formula& formula, const Update& update) {
-  if (takes_lanes<Formula>() || !torch::GradMode::is_enabled()) return;
-  const torch::Tensor w = in_compute_type(update.tensors.w.detach());
-  TORCH_CHECK_VALUE(!value_at(formula, w, update.tensors.data, update.path()).requires_grad(),
-                    name_of<Formula>(),
-                    ": a tensor in the formula requires a gradient, and would get none beside a "
-                    "slope: detach() it, or leave out slope(), and autograd finds both");
-}
 
 /// The values of some updates by autograd: small ones on a device together.
 template <class Formula>
@@ -168,7 +175,6 @@ torch::Tensor term(const Formula& formula, const Parameters& parameters) {
       for (const Update& update : updates) data.push_back(update.tensors.data);
     }
     if constexpr (HasSlope<Formula>::value) {
-      check_no_gradient(formula, updates[0]);
       return Term<Formula>::apply(at::TensorList(tensors), of, data);
     } else {
       return total(0, recorded_sums(formula, updates), tensors);

@@ -34,7 +34,11 @@ constexpr bool has_data_of_one = Has<DataOfOne, Formula>::value;
 template <class Formula>
 constexpr bool has_data_of_all = Has<DataOfAll, Formula>::value;
 template <class Formula>
-constexpr bool has_data = has_data_of_one<Formula> || has_data_of_all<Formula>;
+constexpr bool has_data = [] {
+  static_assert(!has_data_of_one<Formula> || !has_data_of_all<Formula>,
+                "this penalty has data of one parameter and of all: keep one of the two");
+  return has_data_of_one<Formula> || has_data_of_all<Formula>;
+}();
 
 template <class Formula>
 using ValueFace = decltype(a<Formula>().value(a<torch::Tensor>()));

@@ -27,6 +27,13 @@
 #define TORCHREG_AVX2
 #endif
 
+// Newer Clangs have it, in place of the builtins for a processor.
+#ifdef __clang__
+#if __has_builtin(__builtin_elementwise_sqrt)
+#define TORCHREG_HAS_ELEMENTWISE_SQRT
+#endif
+#endif
+
 // Vectors of GCC's and Clang's, which become SIMD instructions. On x86 they are AVX2's, whatever
 // processor the user compiles for; whether there is one is asked at run time. A program may have
 // units with and without them: `Unit` tells which kind this one is, and what depends on it has it
@@ -62,13 +69,21 @@ constexpr std::size_t kVectorBytes = 16;
 inline bool cpu_has_simd() { return true; }
 #endif
 
+// What the operators do not have. GCC takes it by assembly on x86: a builtin needs a function for
+// AVX2, which GCC does not inline where it does not optimize. Clang wants that function.
+#if defined(__x86_64__) && !defined(__clang__)
+#define TORCHREG_BY_ASSEMBLY
+#define TORCHREG_PRIMITIVE TORCHREG_INLINE static
+#else
+#define TORCHREG_PRIMITIVE TORCHREG_AVX2 static
+#endif
+
 template <class T>
 struct Simd {
   using Vector __attribute__((vector_size(kVectorBytes))) = T;
 
-  // On x86 by assembly: a builtin needs a function for AVX2, which could not be inlined into any.
-  TORCHREG_INLINE static void fill(Vector& x, T value) {
-#if defined(__x86_64__)
+  TORCHREG_PRIMITIVE void fill(Vector& x, T value) {
+#ifdef TORCHREG_BY_ASSEMBLY
     if constexpr (sizeof(T) == 4) asm("vbroadcastss %1, %0" : "=x"(x) : "x"(value));
     if constexpr (sizeof(T) == 8) asm("vbroadcastsd %1, %0" : "=x"(x) : "x"(value));
 #else
@@ -76,21 +91,29 @@ struct Simd {
 #endif
   }
 
-  TORCHREG_INLINE static void sqrt(Vector& x) {
-#if defined(__x86_64__)
+  TORCHREG_PRIMITIVE void sqrt(Vector& x) {
+#if defined(TORCHREG_BY_ASSEMBLY)
     if constexpr (sizeof(T) == 4) asm("vsqrtps %1, %0" : "=x"(x) : "x"(x));
     if constexpr (sizeof(T) == 8) asm("vsqrtpd %1, %0" : "=x"(x) : "x"(x));
+#elif defined(TORCHREG_HAS_ELEMENTWISE_SQRT)
+    x = __builtin_elementwise_sqrt(x);
+#elif defined(__x86_64__)
+    if constexpr (sizeof(T) == 4) x = __builtin_ia32_sqrtps256(x);
+    if constexpr (sizeof(T) == 8) x = __builtin_ia32_sqrtpd256(x);
 #else
     for (std::size_t i = 0; i < kVectorBytes / sizeof(T); ++i) x[i] = std::sqrt(x[i]);
 #endif
   }
 
   /// Whether any bit is set, of a vector of integers.
-  TORCHREG_INLINE static bool any(const Vector& x) {
-#ifdef __x86_64__
+  TORCHREG_PRIMITIVE bool any(const Vector& x) {
+#if defined(TORCHREG_BY_ASSEMBLY)
     bool result;
     asm("vptest %1, %1" : "=@ccnz"(result) : "x"(x));
     return result;
+#elif defined(__x86_64__)
+    using Words __attribute__((vector_size(kVectorBytes))) = long long;
+    return __builtin_ia32_ptestz256(Words(x), Words(x)) == 0;
 #else
     T bits = 0;
     for (std::size_t i = 0; i < kVectorBytes / sizeof(T); ++i) bits |= x[i];
@@ -120,4 +143,7 @@ __attribute__((flatten)) TORCHREG_AVX2 TORCHREG_FAST Loop run_loop(Loop loop, in
 #undef TORCHREG_HAS_SIMD
 #undef TORCHREG_AVX2
 #undef TORCHREG_FAST
+#undef TORCHREG_BY_ASSEMBLY
+#undef TORCHREG_PRIMITIVE
+#undef TORCHREG_HAS_ELEMENTWISE_SQRT
 #include <torchreg/detail/processor/inline_end.hpp>
