@@ -145,6 +145,27 @@ TEST_CASE("Device: NaN and infinities stay, a step of 0 is the identity, dead en
   REQUIRE(here(w)[4].item<double>() == 2);
 }
 
+TEST_CASE("Device: of floats no tensor of doubles is made, which some devices lack") {
+  const Tensor w = there(torch::ones({5})).requires_grad_();
+  optim::Adam adam({w}, optim::AdamOptions(0.1));
+  ProximalStep prox(adam, w, L1(0.1));
+  w.mutable_grad() = there(torch::ones({5}));
+  {
+    const simulated::AllowReads in_the_optimizer;
+    adam.step();
+  }
+  simulated::reset();
+  prox.step();
+  step_size(adam, w);
+  soft_threshold(w, 0.1);
+  L1(1).prox_(w, 0.1);
+  L1(1)(w).backward();
+  const Penalty by_value(SquareByValue{});
+  by_value(w).backward();
+  REQUIRE(simulated::counts().launches > 0);
+  REQUIRE(simulated::counts().doubles == 0);
+}
+
 TEST_CASE("Device: a formula may have a 0-dim tensor there") {
   const Tensor w = there(torch::tensor({3.0, 0.5, -2.0}));
   Penalty(ThresholdThere{there(torch::tensor(1.0))}).prox_(w, 1);

@@ -344,7 +344,9 @@ TEST_CASE("prox_: a piece has no more entries than it may, however long a row is
   for (const Tensor& w :
        {torch::ones({2, 10001}).slice(1, 1), torch::ones({3, 70, 2, 501}).slice(2, 1)}) {
     int64_t entries = 0;
-    torchreg::detail::InPieces::for_each_piece({w}, 100, [&](const auto& piece) {
+    torchreg::detail::Operands<Tensor> tensors;
+    tensors.w = w;
+    torchreg::detail::InPieces::for_each_piece(tensors, 100, [&](const auto& piece) {
       REQUIRE(piece.w.numel() <= 100);
       entries += piece.w.numel();
     });

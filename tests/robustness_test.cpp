@@ -251,6 +251,21 @@ TEST_CASE("Odd tensors: an expanded parameter is refused, and its term counts ev
                    "ProximalStep: \"tensor 0\" is expanded"));
 }
 
+TEST_CASE("Odd tensors: those that share memory are stepped in turn, with any number of threads") {
+  const int threads = at::get_num_threads();
+  std::vector<Tensor> results;
+  for (const int count : {1, 4}) {
+    at::set_num_threads(count);
+    const Tensor base = torch::linspace(-4, 4, 1 << 19);
+    L1(1).prox_({base, base.detach(), base.narrow(0, 1 << 17, 1 << 18)}, 0.5);
+    results.push_back(base);
+  }
+  at::set_num_threads(threads);
+  REQUIRE(results[0][0].item<double>() == -3);
+  REQUIRE(results[0][1 << 17].item<double>() == Approx(-0.5).margin(1e-4));
+  REQUIRE(same_bits(results[0], results[1]));
+}
+
 TEST_CASE("Tied parameters: are stepped and penalized once, and excluded by any of their paths") {
   struct TiedImpl : torch::nn::Module {
     TiedImpl() {

@@ -31,13 +31,12 @@ namespace torchreg {
 //
 // With data, they are the last argument of value, slope and prox. They broadcast to the parameter,
 // and are cut, moved and cast as it is; to autograd they are constants. Those of a parameter are
-// asked for once, where a ProximalStep is made; those of several parameters at each
-// step, for all that take one, with steps of their shapes, and by a term without steps.
+// asked for once, where a ProximalStep is made; those of several parameters at each step, for all
+// that take one, with steps of their shapes, and by a term without steps.
 //
 // X is torch::Tensor or, with takes_lanes, a register of several entries, by which a tensor on the
 // CPU is read and written once. Registers have + - * / > < == != & | and Tensor's abs, sign, clamp,
-// clamp_min, where, masked_fill, lerp, isfinite, reciprocal and sqrt; a number becomes one by
-// X(2.0).
+// clamp_min, where, masked_fill, lerp, isfinite, reciprocal and sqrt.
 //
 // NaN and infinite entries, and steps of 0, never reach the result: such entries stay as they are.
 

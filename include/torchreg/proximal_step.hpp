@@ -93,8 +93,8 @@ class ProximalStep {
   /// Forgets memory, pending steps and momentum, after parameters were changed by hand or the
   /// optimizer's state was cleared, and asks formulas for their data again.
   void reset() {
-    ledger_.forget();
     keep_data();
+    ledger_.forget();
     calls_ = 0;
   }
 

@@ -25,6 +25,7 @@ Counts& counts() {
 }
 
 void reset() {
+  counts().doubles = 0;
   counts().launches = 0;
   counts().peak = counts().bytes;
   counts().by_name.clear();
@@ -125,6 +126,7 @@ Tensor on_host(const Tensor& x) {
 Tensor empty_strided(at::IntArrayRef sizes, at::IntArrayRef strides,
                      c10::optional<c10::ScalarType> type, c10::optional<c10::Layout>,
                      c10::optional<c10::Device>, c10::optional<bool>) {
+  counts().doubles += c10::dtype_or_default(type) == torch::kDouble;
   return at::detail::empty_strided_generic(sizes, strides, &memory,
                                            c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
                                            c10::dtype_or_default(type));
@@ -133,6 +135,7 @@ Tensor empty_strided(at::IntArrayRef sizes, at::IntArrayRef strides,
 Tensor empty(at::IntArrayRef sizes, c10::optional<c10::ScalarType> type, c10::optional<c10::Layout>,
              c10::optional<c10::Device>, c10::optional<bool>,
              c10::optional<c10::MemoryFormat> format) {
+  counts().doubles += c10::dtype_or_default(type) == torch::kDouble;
   return at::detail::empty_generic(sizes, &memory,
                                    c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
                                    c10::dtype_or_default(type), format);

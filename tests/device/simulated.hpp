@@ -20,6 +20,7 @@ inline torch::Device device() { return torch::Device(kType, 0); }
 
 /// What was asked of the device since the last reset().
 struct Counts {
+  int64_t doubles = 0;   ///< tensors of double that were made, which some devices lack
   int64_t launches = 0;  ///< operations that pass over memory; a foreach is one
   int64_t bytes = 0;     ///< in use
   int64_t peak = 0;      ///< of `bytes`

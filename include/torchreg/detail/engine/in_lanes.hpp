@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <numeric>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -157,6 +156,21 @@ class InLanes {
     return address % static_cast<std::uintptr_t>(tensor.element_size()) == 0;
   }
 
+  /// Whether some parameters share memory, as views and tied ones do: they are written one after
+  /// the other, as each may be of several spans.
+  static bool overlap(const Updates& updates, const Indices& mine) {
+    std::vector<std::pair<std::uintptr_t, std::uintptr_t>> ranges;
+    ranges.reserve(mine.size());
+    for (const std::size_t i : mine) {
+      const torch::Tensor& w = updates[i].tensors.w;
+      const auto begin = reinterpret_cast<std::uintptr_t>(w.data_ptr());
+      ranges.emplace_back(begin, begin + static_cast<std::uintptr_t>(w.nbytes()));
+    }
+    std::sort(ranges.begin(), ranges.end());
+    const auto meet = [](const auto& a, const auto& b) { return b.first < a.second; };
+    return std::adjacent_find(ranges.begin(), ranges.end(), meet) != ranges.end();
+  }
+
   template <class Kernel>
   static Indices run_all(const Kernel& kernel, const Updates& updates, const Indices& todo,
                          Outcome& outcome) {
@@ -168,13 +182,8 @@ class InLanes {
     spans.reserve(todo.size());
     passes.reserve(todo.size());
     arrays.reserve(todo.size());
-    std::unordered_set<const void*> storages;
-    const bool in_turn = at::get_num_threads() == 1;
     for (const std::size_t i : todo) {
-      Pass<Kernel> pass = pass_for<Kernel>(updates[i]);
-      // Views of one tensor are written to one after the other.
-      const auto* storage = updates[i].tensors.w.storage().unsafeGetStorageImpl();
-      if (pass != nullptr && !in_turn && !storages.insert(storage).second) pass = nullptr;
+      const Pass<Kernel> pass = pass_for<Kernel>(updates[i]);
       if (pass == nullptr) {
         rest.push_back(i);
         continue;
@@ -189,7 +198,9 @@ class InLanes {
                        updates[i].tensors, arrays.back());
     }
     std::vector<double> sums(spans.size());
-    for_each_span(spans, [&](std::size_t k) {
+    bool in_turn = at::get_num_threads() == 1;
+    if constexpr (!is_sum<Kernel>) in_turn = in_turn || overlap(updates, mine);
+    for_each_span(spans, in_turn, [&](std::size_t k) {
       const std::size_t own = spans[k].index;
       sums[k] = passes[own](kernel, updates[mine[own]].numbers, arrays[own], spans[k]);
     });

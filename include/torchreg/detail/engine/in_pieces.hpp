@@ -19,10 +19,9 @@ namespace torchreg::detail {
 /// has the same bits with any number of threads.
 constexpr int64_t kPiece = 32000;
 
-/// The size of a tensor in the type that it is computed in.
-inline int64_t bytes_of(const torch::Tensor& tensor) {
-  return tensor.numel() *
-         std::max<int64_t>(4, static_cast<int64_t>(c10::elementSize(tensor.scalar_type())));
+/// The size of so many entries of a tensor, in the type that they are computed in.
+inline int64_t bytes_of(const torch::Tensor& tensor, int64_t entries) {
+  return entries * static_cast<int64_t>(c10::elementSize(compute_type(tensor.scalar_type())));
 }
 
 /// Entries that a kernel takes at once on another device, where each operation is a launch: as many
@@ -30,9 +29,7 @@ inline int64_t bytes_of(const torch::Tensor& tensor) {
 template <class Kernel>
 int64_t entries_at_once(const torch::Tensor& w, int64_t largest) {
   const int64_t room = std::max(int64_t{64} << 20, 3 * largest);
-  const int64_t size =
-      std::max<int64_t>(4, static_cast<int64_t>(c10::elementSize(w.scalar_type())));
-  return std::max<int64_t>(1, room / (Kernel::arrays * size));
+  return std::max<int64_t>(1, room / bytes_of(w, Kernel::arrays));
 }
 
 /// The executor for all tensors that LibTorch knows, by its own operations: piece by piece.
@@ -40,13 +37,12 @@ class InPieces {
  public:
   /// Carries out all of `todo`.
   template <class Kernel>
-  static Indices run(const Kernel& kernel, const Updates& updates, const Indices& todo,
-                     Outcome& outcome) {
+  static void run(const Kernel& kernel, const Updates& updates, const Indices& todo,
+                  Outcome& outcome) {
     for (const std::size_t i : todo) {
       run_one(kernel, updates[i], outcome);
       outcome.done(i);
     }
-    return {};
   }
 
   /// act(piece) for corresponding pieces of an update's tensors, flat where they lie in memory
@@ -126,7 +122,7 @@ class InPieces {
   template <class Kernel>
   static int64_t piece_size(const torch::Tensor& w) {
     if (w.is_cpu()) return is_sum<Kernel> ? kPiece : kPiece * at::get_num_threads();
-    return entries_at_once<Kernel>(w, bytes_of(w));
+    return entries_at_once<Kernel>(w, bytes_of(w, w.numel()));
   }
 
   /// The kernel on a piece: in the compute type, rounded once where it is written.

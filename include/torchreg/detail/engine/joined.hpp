@@ -37,7 +37,10 @@ class Joined {
     if (!Kernel::is_separable || todo.size() < 2) return todo;
     Indices rest;
     int64_t largest = 0;
-    for (const std::size_t i : todo) largest = std::max(largest, bytes_of(updates[i].tensors.w));
+    for (const std::size_t i : todo) {
+      const torch::Tensor& w = updates[i].tensors.w;
+      largest = std::max(largest, bytes_of(w, w.numel()));
+    }
     for (const auto& [kind, alike] : by_kind(updates, todo)) {
       const torch::Tensor& first = updates[alike[0]].tensors.w;
       const int64_t room = first.is_cpu() ? kPiece : entries_at_once<Kernel>(first, largest);

@@ -19,7 +19,6 @@ struct Operands {
   X gradient{};  ///< of a term
 
   TORCHREG_INLINE Operands() {}  // or GCC would call it for registers, without optimization
-  Operands(const X& of_w) : w(of_w) {}
 };
 
 /// visit(x...) for each operand in turn, of all these Operands at once.

@@ -4,8 +4,9 @@
 #include <torch/types.h>
 
 #include <cstddef>
-#include <map>
 #include <string>
+#include <tuple>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -28,12 +29,11 @@ struct TermOf : torch::CustomClassHolder {
   }
 
   Updates updates(at::TensorList tensors, at::TensorList data) const {
-    Updates updates;
+    Updates updates(parameters.size());
     for (std::size_t i = 0; i < parameters.size(); ++i) {
-      updates.emplace_back();
-      updates.back().tensors.w = tensors[i];
-      if (i < data.size()) updates.back().tensors.data = data[i];
-      updates.back().parameter = &parameters[i];
+      updates[i].tensors.w = tensors[i];
+      if (!data.empty()) updates[i].tensors.data = data[i];
+      updates[i].parameter = &parameters[i];
     }
     return updates;
   }
@@ -41,14 +41,13 @@ struct TermOf : torch::CustomClassHolder {
 
 /// gradient <- outer * slope for each update that has one, with a look at `outer` for each device.
 template <class Formula>
-void write_slopes(const Formula& formula, const Updates& updates, const torch::Tensor& outer) {
-  std::map<std::string, Updates> by_device;
-  for (const Update& update : updates) {
+void write_slopes(const Formula& formula, Updates updates, const torch::Tensor& outer) {
+  std::unordered_map<torch::Device, Updates> by_device;
+  for (Update& update : updates) {
     if (!update.tensors.gradient.defined()) continue;
-    by_device[update.tensors.w.device().str()].push_back(update);
+    by_device[update.tensors.w.device()].push_back(std::move(update));
   }
-  for (auto& [name, own] : by_device) {
-    const torch::Device device = own[0].tensors.w.device();
+  for (auto& [device, own] : by_device) {
     Slope<Formula> slope{formula};
     torch::Tensor there;
     if (device.is_cpu()) {
@@ -62,15 +61,22 @@ void write_slopes(const Formula& formula, const Updates& updates, const torch::T
   }
 }
 
-/// An error for a formula with a tensor in it that requires a gradient, which a slope does not
-/// give.
+/// The value of a term with a slope; an error where a tensor in the formula requires a gradient, as
+/// a slope gives it none. A formula that takes lanes has numbers.
 template <class Formula>
-void check_no_gradient(const Outcome& value) {
+Outcome value_of(const TermOf<Formula>& of, Updates updates) {
+  const bool looks = of.is_recorded && !takes_lanes<Formula>();
+  for (Update& update : updates) {
+    if (looks) update.tensors.w = update.tensors.w.detach();
+  }
+  const torch::AutoGradMode with_graph(looks);
+  Outcome value = run(Value<Formula>{of.formula}, updates);
   for (const torch::Tensor& sum : value.sums) {
     TORCH_CHECK_VALUE(!sum.requires_grad(), name_of<Formula>(),
                       ": a tensor in the formula requires a gradient, and would get none beside a "
                       "slope: detach() it, or leave out slope(), and autograd finds both");
   }
+  return value;
 }
 
 /// A term with a slope: one node in the graph for the whole list. Only the gradients themselves
@@ -85,14 +91,7 @@ struct Term : torch::autograd::Function<Term<Formula>> {
     saved.insert(saved.end(), data.begin(), data.end());
     context->save_for_backward(saved);
     context->saved_data["of"] = c10::IValue::make_capsule(of);
-    Updates updates = of->updates(tensors, data);
-    for (Update& update : updates) update.tensors.w = update.tensors.w.detach();
-    Outcome value;
-    {
-      const torch::AutoGradMode as_outside(of->is_recorded);
-      value = run(Value<Formula>{of->formula}, updates);
-    }
-    check_no_gradient<Formula>(value);
+    Outcome value = value_of(*of, of->updates(tensors, data));
     return total(value.sum, std::move(value.sums), tensors);
   }
 
@@ -117,44 +116,29 @@ struct Term : torch::autograd::Function<Term<Formula>> {
                          : torch::empty_like(w);
       updates[i].tensors.gradient = gradients[i];
     }
-    if (!is_recorded) write_slopes(of.formula, updates, outer[0]);
+    if (!is_recorded) write_slopes(of.formula, std::move(updates), outer[0]);
     return gradients;
   }
 };
 
-/// The values of some updates by autograd: small ones on a device together.
+/// The values of some updates by autograd: on the CPU of each tensor in its own shape, small ones
+/// on a device together.
 template <class Formula>
 std::vector<torch::Tensor> recorded_sums(const Formula& formula, const Updates& updates) {
-  std::vector<torch::Tensor> sums;
-  std::map<std::pair<std::string, torch::ScalarType>, Updates> alike;
-  for (const Update& update : updates) {
-    const torch::Tensor& w = update.tensors.w;
-    if (is_separable<Formula> && !w.is_cpu()) {
-      alike[{w.device().str(), w.scalar_type()}].push_back(update);
-    } else {
-      sums.push_back(
-          sum_in_order(value_at(formula, in_compute_type(w), update.tensors.data, update.path())));
-    }
+  Indices whole, to_join;
+  for (std::size_t i = 0; i < updates.size(); ++i) {
+    (updates[i].tensors.w.is_cpu() ? whole : to_join).push_back(i);
   }
-  for (const auto& [kind, own] : alike) {
-    std::vector<torch::Tensor> w, data;
-    for (const Update& update : own) {
-      w.push_back(update.tensors.w.reshape({-1}));
-      if (update.tensors.data.defined()) data.push_back(update.tensors.data.reshape({-1}));
-    }
-    try {
-      const torch::Tensor joined = data.empty() ? torch::Tensor() : torch::cat(data);
-      sums.push_back(
-          value_at(formula, in_compute_type(torch::cat(w)), joined, own[0].path()).sum());
-    } catch (const c10::Error&) {  // for which of them, each alone tells
-      for (const Update& update : own) {
-        sums.push_back(
-            value_at(formula, in_compute_type(update.tensors.w), update.tensors.data, update.path())
-                .sum());
-      }
-    }
+  Outcome outcome;
+  const RecordedValue<Formula> value{{formula}};
+  for (const std::size_t i : Joined<Unit>::run(value, updates, to_join, outcome))
+    whole.push_back(i);
+  for (const std::size_t i : whole) {
+    const auto& [w, data] = std::tie(updates[i].tensors.w, updates[i].tensors.data);
+    outcome.sums.push_back(
+        sum_in_order(value_at(formula, in_compute_type(w), data, updates[i].path())));
   }
-  return sums;
+  return std::move(outcome.sums);
 }
 
 /// R summed over the tensors, 0-dim and differentiable.
@@ -168,8 +152,8 @@ torch::Tensor term(const Formula& formula, const Parameters& parameters) {
     if constexpr (has_data_of_one<Formula>) {
       for (const Parameter& parameter : parameters) data.push_back(data_of(formula, parameter));
     }
-    Updates updates = of->updates(tensors, data);
     if constexpr (has_data_of_all<Formula>) {
+      Updates updates = of->updates(tensors, data);
       for (std::size_t i = 0; i < updates.size(); ++i) updates[i].parameter = &parameters[i];
       bind_all(formula, updates, /*with_steps=*/false);
       for (const Update& update : updates) data.push_back(update.tensors.data);
@@ -177,7 +161,7 @@ torch::Tensor term(const Formula& formula, const Parameters& parameters) {
     if constexpr (HasSlope<Formula>::value) {
       return Term<Formula>::apply(at::TensorList(tensors), of, data);
     } else {
-      return total(0, recorded_sums(formula, updates), tensors);
+      return total(0, recorded_sums(formula, of->updates(tensors, data)), tensors);
     }
   }
 }

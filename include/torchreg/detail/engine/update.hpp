@@ -44,7 +44,7 @@ struct Numbers {
 struct Update {
   Operands<torch::Tensor> tensors;
   Numbers numbers;
-  const Parameter* parameter;
+  const Parameter* parameter = nullptr;
 
   const std::string& path() const { return parameter->path; }
 };

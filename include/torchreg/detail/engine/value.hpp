@@ -25,11 +25,19 @@ struct Value {
   }
 };
 
+/// The same by LibTorch's operations alone, which autograd records.
+template <class Formula>
+struct RecordedValue : Value<Formula> {
+  static constexpr bool takes_lanes = false;
+};
+
 /// Whether a kernel sums values instead of writing tensors.
 template <class Kernel>
 constexpr bool is_sum = false;
 template <class Formula>
 constexpr bool is_sum<Value<Formula>> = true;
+template <class Formula>
+constexpr bool is_sum<RecordedValue<Formula>> = true;
 
 }  // namespace torchreg::detail
 

@@ -21,8 +21,9 @@ struct Has<Expression, Formula, std::void_t<Expression<Formula>>> : std::true_ty
 
 using Tensors = std::vector<torch::Tensor>;
 
-template <class Formula>
-const Formula& a();
+/// One of this type, in expressions that are not evaluated.
+template <class T>
+const T& a();
 
 template <class Formula>
 using DataOfOne = decltype(torch::Tensor(a<Formula>().data(a<Parameter>())));
@@ -70,17 +71,28 @@ struct HasProx
 template <class Formula>
 constexpr bool has_slope = HasSlope<Formula>::value || HasValue<Formula>::value;
 
+/// A face that leaves out the data which a formula has would count as none, in silence.
+template <class Formula>
+constexpr void require_data_arguments() {
+  static_assert(
+      !has_data<Formula> || ((HasValue<Formula>::value || !Has<ValueFace, Formula>::value) &&
+                             (HasSlope<Formula>::value || !Has<SlopeFace, Formula>::value)),
+      "this penalty has data: they are the last argument of its value and slope too");
+}
+
 template <class Formula>
 using StepInDouble = decltype(a<Formula>().prox(a<torch::Tensor>(), a<double>()));
 
 template <class Formula>
 constexpr void require_value() {
+  require_data_arguments<Formula>();
   static_assert(HasValue<Formula>::value,
                 "this penalty has no value: add  template <class X> X value(const X& w) const");
 }
 
 template <class Formula>
 constexpr void require_prox() {
+  require_data_arguments<Formula>();
   constexpr bool takes_number = Has<StepInDouble, Formula>::value && !HasProx<Formula>::value;
   static_assert(!takes_number,
                 "this penalty's prox takes its step as a number, but each entry may have its own: "

@@ -62,7 +62,6 @@ class Lanes {
   TORCHREG_INLINE friend Where operator>(const Lanes& a, const Lanes& b) { return a.x_ > b.x_; }
   TORCHREG_INLINE friend Where operator==(const Lanes& a, const Lanes& b) { return a.x_ == b.x_; }
   TORCHREG_INLINE friend Where operator!=(const Lanes& a, const Lanes& b) { return a.x_ != b.x_; }
-
   TORCHREG_INLINE friend Where operator<(const Lanes& a, const Lanes& b) { return a.x_ < b.x_; }
 
   TORCHREG_INLINE Lanes operator-() const { return -x_; }

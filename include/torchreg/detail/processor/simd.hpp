@@ -36,8 +36,8 @@
 
 // Vectors of GCC's and Clang's, which become SIMD instructions. On x86 they are AVX2's, whatever
 // processor the user compiles for; whether there is one is asked at run time. A program may have
-// units with and without them: `Unit` tells which kind this one is, and what depends on it has it
-// for a template argument, so that the linker takes no function of the other kind for it.
+// units with and without them: `Unit` tells which kind this one is. The executors have it for a
+// template argument, so that of whichever unit the linker takes their caller, it runs theirs.
 
 namespace torchreg::detail {
 

@@ -20,6 +20,7 @@ struct Span {
   int64_t size;
 };
 
+/// Appends the spans of a tensor.
 inline void append_spans(std::vector<Span>& spans, std::size_t index, const torch::Tensor& tensor) {
   constexpr int64_t kLength = int64_t{1} << 16;
   for (int64_t begin = 0; begin < tensor.numel(); begin += kLength) {
@@ -27,14 +28,15 @@ inline void append_spans(std::vector<Span>& spans, std::size_t index, const torc
   }
 }
 
-/// act(k) for each span k, on LibTorch's threads where that pays. at::parallel_for would be serial
-/// where the user compiles without OpenMP; the loop of a TensorIterator is run by LibTorch's code.
-inline void for_each_span(const std::vector<Span>& spans,
+/// act(k) for each span k, one after the other or on LibTorch's threads where that pays.
+/// at::parallel_for would be serial where the user compiles without OpenMP; the loop of a
+/// TensorIterator is run by LibTorch's code.
+inline void for_each_span(const std::vector<Span>& spans, bool in_turn,
                           const std::function<void(std::size_t)>& act) {
   const auto count = static_cast<int64_t>(spans.size());
   int64_t entries = 0;
   for (const Span& span : spans) entries += span.size;
-  if (count < 2 || entries < 2 * at::internal::GRAIN_SIZE || at::get_num_threads() == 1) {
+  if (count < 2 || entries < 2 * at::internal::GRAIN_SIZE || in_turn) {
     for (std::size_t k = 0; k < spans.size(); ++k) act(k);
     return;
   }
