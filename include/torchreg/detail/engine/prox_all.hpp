@@ -27,10 +27,8 @@ template <class Formula>
 void prox_all(
     const Formula& formula, Updates updates,
     const std::function<void(std::size_t)>& done = [](std::size_t) {}) {
-  Updates moving;
-  Indices indices;
+  Indices moving;  // of those that are left in `updates`
   moving.reserve(updates.size());
-  indices.reserve(updates.size());
   for (std::size_t i = 0; i < updates.size(); ++i) {
     Update& update = updates[i];
     Numbers& n = update.numbers;
@@ -43,14 +41,15 @@ void prox_all(
       continue;
     }
     if (is_scalar) n.rate = std::min(n.rate, largest);
-    moving.push_back(std::move(update));
-    indices.push_back(i);
+    if (moving.size() < i) updates[moving.size()] = std::move(update);
+    moving.push_back(i);
   }
+  updates.resize(moving.size());
   if (moving.empty()) return;
-  bind_all(formula, moving, /*with_steps=*/true);
+  bind_all(formula, updates, /*with_steps=*/true);
   Outcome outcome;
-  outcome.done = [&](std::size_t i) { done(indices[i]); };
-  run(Prox<Formula>{formula}, moving, std::move(outcome));
+  outcome.done = [&](std::size_t i) { done(moving[i]); };
+  run(Prox<Formula>{formula}, updates, std::move(outcome));
 }
 
 }  // namespace torchreg::detail

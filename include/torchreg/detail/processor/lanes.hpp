@@ -78,9 +78,9 @@ class Lanes {
     return high.where(raised > high, raised);
   }
   TORCHREG_INLINE Lanes clamp_min(const Lanes& low) const { return low.where(low > *this, *this); }
-  TORCHREG_INLINE Lanes lerp(const Lanes& end, double weight) const {  // end, with a weight of 1
-    const Lanes way = end - *this;
-    return weight < 0.5 ? *this + way * weight : end - way * (1 - weight);
+  TORCHREG_INLINE Lanes lerp(const Lanes& end, const Lanes& weight) const {
+    return *this +
+           (end - *this) * weight;  // ATen's other formula beyond 0.5 costs a fifth of a step
   }
   TORCHREG_INLINE Lanes& mul_(const Lanes& factor) { return *this = *this * factor; }
   TORCHREG_INLINE Lanes where(const Where& condition, const Lanes& otherwise) const {
