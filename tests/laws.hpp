@@ -91,12 +91,23 @@ inline std::vector<Case> cases() {
         });
   };
   const double lambda = 0.4, eps = 0.5;
+  const auto quarters = [](const torchreg::Parameter& parameter) {
+    return torch::full(parameter.tensor.sizes(), 0.25);
+  };
   return {
       elastic_net("L1", torchreg::L1(0.7), 0.7, 0),
       elastic_net("L2", torchreg::L2(0.7), 0, 0.7),
       elastic_net("ElasticNet", torchreg::ElasticNet(0.7, 0.3), 0.7, 0.3),
       elastic_net("ElasticNet from alpha", torchreg::ElasticNet::from_alpha(2, 0.25), 0.5, 1.5),
       of_identity(elastic_net("L1 of lambda 0", torchreg::L1(0), 0, 0)),
+      elastic_net("L1 times a number", torchreg::L1(0.35).scaled_by(2), 0.7, 0),
+      elastic_net("ElasticNet with a factor per entry",
+                  torchreg::ElasticNet(1.4, 0.6).scaled_by(2).scaled_by(quarters), 0.7, 0.3),
+      of_identity(elastic_net("L1 with factors of 0",
+                              torchreg::L1(0.7).scaled_by([](const torchreg::Parameter& p) {
+                                return torch::zeros_like(p.tensor, torch::kDouble).detach();
+                              }),
+                              0, 0)),
       of_logarithms(make_case(
           "LogSum", torchreg::Penalty(LogSum{lambda, eps}),
           [=](double z) { return lambda * std::log1p(std::abs(z) / eps); },

@@ -23,6 +23,7 @@ namespace torchreg {
 //   static constexpr bool takes_lanes = true;    its templates do for registers too
 //   static constexpr Domain domain = ...;        else of entries
 //   static constexpr Memory memory = ...;        else of entries, if the domain is
+//   static constexpr bool is_constraint = true;  as a term it shall not compile
 //   bool makes_zeros() const;                    whether these strengths need a memory
 //   std::vector<Strength> strengths() const;     checked at each use
 //   torch::Tensor data(const Parameter& parameter) const;

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include <torchreg/detail/engine/add_gradient.hpp>
 #include <torchreg/detail/engine/prox_all.hpp>
 #include <torchreg/detail/engine/term.hpp>
 #include <torchreg/detail/text/checks.hpp>
@@ -31,13 +32,31 @@ class Penalty {
   torch::Tensor operator()(const Parameters& parameters) const {
     detail::check_strengths(formula_);
     detail::check_floating(name(), parameters);
-    return detail::term(formula_, parameters);
+    return detail::term(formula_, factors_, parameters);
   }
 
   /// The same for the selected parameters of a module; selects anew at each call.
   template <class Module, class = detail::IfNoTensors<Module>>
   torch::Tensor operator()(const Module& module) const {
     return (*this)(detail::select_for(name(), detail::as_module(module), selector_));
+  }
+
+  /// The term's gradient without a graph: adds the slope of R to the gradients (makes those that
+  /// are undefined) and returns R, 0-dim, which has no graph. The same numbers as backward() of the
+  /// term, in one pass over the tensors and their gradients; hooks are not called. Tensors that
+  /// require no gradient count, and get none. After backward() of the loss alone: for gradients
+  /// that are accumulated, and for a loss scale once it is undone.
+  torch::Tensor add_gradient_(const Parameters& parameters) const {
+    torch::NoGradGuard no_grad;
+    detail::check_strengths(formula_);
+    detail::check_floating(name(), parameters);
+    return detail::add_gradient(formula_, factors_, parameters);
+  }
+
+  /// The same for the selected parameters of a module.
+  template <class Module, class = detail::IfNoTensors<Module>>
+  torch::Tensor add_gradient_(const Module& module) const {
+    return add_gradient_(detail::select_for(name(), detail::as_module(module), selector_));
   }
 
   /// In place and without gradient: w <- prox of step R, where 0 <= step < infinity, in units of
@@ -47,7 +66,7 @@ class Penalty {
     detail::check_strength(name() + ": step", step);
     detail::Metric metric;
     metric.rate = step;
-    apply(parameters, detail::Numbers(metric), {});
+    apply(parameters, metric, {});
   }
 
   /// The same for the selected parameters of a module.
@@ -66,7 +85,7 @@ class Penalty {
     detail::check_broadcasts(name() + ": step", step, parameters[0]);
     detail::Metric metric;
     metric.rate = 1;
-    apply(parameters, detail::Numbers(metric), step.expand_as(parameters[0].tensor));
+    apply(parameters, metric, step.expand_as(parameters[0].tensor));
   }
 
   /// Mutable, for schedules: l1.formula().lambda = warm_up(epoch).
@@ -75,24 +94,40 @@ class Penalty {
 
   const Selector& selector() const { return selector_; }
 
+  /// R becomes c R, whose prox of step s is R's of step c s; returns this penalty, so that
+  /// `L1(1e-3).scaled_by(factors)` is an argument and `prox.penalty().scaled_by(c)` a schedule.
+  ///
+  /// c is a number, or a callable (const Parameter&) -> double or torch::Tensor: one factor of a
+  /// parameter, or factors that broadcast to it (glmnet's penalty.factor, the adaptive lasso). A
+  /// second number replaces the first, a second callable the first callable; a number and a
+  /// callable multiply. An entry whose factor is 0 is left alone. A term asks the callable at each
+  /// call, a ProximalStep once, where it is made. An error where a factor is negative, NaN or
+  /// infinite, does not broadcast, or is one per entry of a penalty that is not of single entries.
+  template <class Factor>
+  Penalty& scaled_by(Factor c) {
+    factors_.set(name(), std::move(c));
+    return *this;
+  }
+
+  /// For ProximalStep.
+  const detail::Factors& factors() const { return factors_; }
+
  private:
   static std::string name() { return detail::name_of<Formula>(); }
 
-  void apply(const Parameters& parameters, const detail::Numbers& numbers,
+  void apply(const Parameters& parameters, const detail::Metric& metric,
              const torch::Tensor& steps) const {
     detail::require_prox<Formula>();
     torch::NoGradGuard no_grad;
     detail::check_strengths(formula_);
     detail::check_writable(name(), parameters);
     if constexpr (detail::HasProx<Formula>::value) {
-      detail::Updates updates;
-      updates.reserve(parameters.size());
-      for (const Parameter& parameter : parameters) {
-        detail::Operands<torch::Tensor> tensors;
-        tensors.w = parameter.tensor;
+      detail::Updates updates = detail::updates_of(formula_, factors_, parameters);
+      for (auto& [tensors, numbers, parameter] : updates) {
+        const double strength = numbers.strength;
         tensors.given = steps;
-        tensors.data = detail::data_of(formula_, parameter);
-        updates.push_back({std::move(tensors), numbers, &parameter});
+        numbers = detail::Numbers(metric);
+        numbers.strength = strength;
       }
       detail::prox_all(formula_, std::move(updates));
     }
@@ -100,6 +135,7 @@ class Penalty {
 
   Formula formula_;
   Selector selector_;
+  detail::Factors factors_;
 };
 
 template <class Formula>

@@ -91,9 +91,9 @@ class ProximalStep {
   }
 
   /// Forgets memory, pending steps and momentum, after parameters were changed by hand or the
-  /// optimizer's state was cleared, and asks formulas for their data again.
+  /// optimizer's state was cleared, and asks for data and factors again.
   void reset() {
-    keep_data();
+    bind();
     ledger_.forget();
     calls_ = 0;
   }
@@ -113,6 +113,13 @@ class ProximalStep {
 
   /// What is stepped.
   Parameters parameters() const { return ledger_.parameters(); }
+
+  /// act(penalty, updates) for each penalty, with its parameters as they are bound to it: for
+  /// stationarity().
+  template <class Act>
+  void for_each_penalty(const Act& act) const {
+    detail::for_each_penalty(ledger_.entries(), penalties_, act);
+  }
 
   /// A table: path, shape, penalty with its strengths, learning rate, kind and number of steps.
   std::string describe() const { return ledger_.describe(penalties_.describe()); }
@@ -137,12 +144,12 @@ class ProximalStep {
 
   void start() {
     ledger_.start();
-    keep_data();
+    bind();
   }
 
-  void keep_data() {
-    ledger_.keep_data([&](std::size_t penalty, const Parameter& parameter) {
-      return penalties_.data_of(penalty, parameter);
+  void bind() {
+    ledger_.bind([&](std::size_t penalty, const Parameter& parameter) {
+      return penalties_.bound_to(penalty, parameter);
     });
   }
 

@@ -50,6 +50,7 @@ class ElasticNet : public Penalty<detail::ElasticNetFormula> {
  public:
   ElasticNet(double l1, double l2, Selector selector = weights())
       : Penalty({l1, l2}, std::move(selector)) {}
+  ElasticNet(Penalty penalty) : Penalty(std::move(penalty)) {}  // what scaled_by() returns
 
   /// From the two numbers of scikit-learn, and of glmnet for the lasso and logistic regression:
   /// l1 = alpha l1_ratio, l2 = alpha (1 - l1_ratio). glmnet's gaussian elastic net divides its l2

@@ -50,6 +50,7 @@ class L1 : public Penalty<detail::L1Formula> {
  public:
   explicit L1(double lambda, Selector selector = weights())
       : Penalty({lambda}, std::move(selector)) {}
+  L1(Penalty penalty) : Penalty(std::move(penalty)) {}  // what scaled_by() returns
 };
 
 }  // namespace torchreg

@@ -49,6 +49,7 @@ class L2 : public Penalty<detail::L2Formula> {
  public:
   explicit L2(double lambda, Selector selector = weights())
       : Penalty({lambda}, std::move(selector)) {}
+  L2(Penalty penalty) : Penalty(std::move(penalty)) {}  // what scaled_by() returns
 };
 
 }  // namespace torchreg

@@ -2,45 +2,80 @@
 
 #include <torch/types.h>
 
+#include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include <torchreg/detail/engine/outcome.hpp>
 #include <torchreg/detail/engine/steps.hpp>
+#include <torchreg/detail/formula/factors.hpp>
 #include <torchreg/detail/text/checks.hpp>
 
 namespace torchreg::detail {
 
-/// A formula's data for w, as w is: of its shape and strides, on its device, in the type that it is
-/// computed in.
-template <class Formula>
-torch::Tensor data_like(const torch::Tensor& data, const Parameter& parameter) {
+/// Constants of w's entries as w is: of its shape and strides, on its device, in the type that it
+/// is computed in. `what` they are, an error says.
+inline torch::Tensor constants_like(const std::string& what, const torch::Tensor& constants,
+                                    const Parameter& parameter) {
   const auto& [path, w, owner] = parameter;
-  const std::string what = name_of<Formula>() + ": data";
-  TORCH_CHECK_VALUE(data.defined(), what, " of ", literal(path), " are undefined");
-  TORCH_CHECK_VALUE(!data.requires_grad(), what, " of ", literal(path),
+  TORCH_CHECK_VALUE(constants.defined(), what, " of ", literal(path), " are undefined");
+  TORCH_CHECK_VALUE(!constants.requires_grad(), what, " of ", literal(path),
                     " require a gradient, which they would not get: detach() them");
-  check_broadcasts(what, data, parameter);
+  check_broadcasts(what, constants, parameter);
   torch::NoGradGuard no_grad;
   const auto options = w.options().dtype(compute_type(w.scalar_type()));
-  const torch::Tensor wide = data.to(options).expand(w.sizes());
+  const torch::Tensor wide = constants.to(options).expand(w.sizes());
   if (wide.strides() == w.strides() && !wide.is_alias_of(w)) return wide;
   return torch::empty_like(w.detach(), options).copy_(wide);
 }
 
-/// A formula's data for one parameter; undefined where it has none, or finds them from all.
+/// What binds a penalty to one parameter: the formula's data, unless they are found from all, and
+/// the factors.
+struct Bound {
+  torch::Tensor data{}, factor{};  ///< undefined where there is none
+  double strength = 1;
+};
+
 template <class Formula>
-torch::Tensor data_of([[maybe_unused]] const Formula& formula,
-                      [[maybe_unused]] const Parameter& parameter) {
+Bound bound_to([[maybe_unused]] const Formula& formula, const Factors& factors,
+               const Parameter& parameter) {
+  Bound bound;
   if constexpr (has_data_of_one<Formula>) {
-    return data_like<Formula>(formula.data(parameter), parameter);
+    bound.data = constants_like(name_of<Formula>() + ": data", formula.data(parameter), parameter);
   }
-  return {};
+  const Factor factor = factors.at(name_of<Formula>(), parameter);
+  bound.strength = factor.number;
+  if (factor.is_tensor) {
+    const bool is_entrywise = is_separable<Formula> && has_slope<Formula>;
+    TORCH_CHECK_VALUE(is_entrywise, name_of<Formula>(),
+                      ": a factor per entry is for separable penalties; let ",
+                      literal(parameter.path), " have a number");
+    bound.factor = constants_like(name_of<Formula>() + ": factors", factor.entries, parameter);
+  }
+  return bound;
+}
+
+/// The updates of a penalty on some parameters.
+template <class Formula>
+Updates updates_of(const Formula& formula, const Factors& factors, const Parameters& parameters) {
+  Updates updates(parameters.size());
+  for (std::size_t i = 0; i < updates.size(); ++i) {
+    auto& [tensors, numbers, parameter] = updates[i];
+    parameter = &parameters[i];
+    tensors.w = parameter->tensor;
+    Bound bound = bound_to(formula, factors, *parameter);
+    tensors.data = std::move(bound.data);
+    tensors.factor = std::move(bound.factor);
+    numbers.strength = factors.number() * bound.strength;
+  }
+  return updates;
 }
 
 /// Gives the updates the data that a formula finds from all parameters, and their steps.
 template <class Formula>
-void bind_all([[maybe_unused]] const Formula& formula,
-              [[maybe_unused]] std::vector<Update>& updates, [[maybe_unused]] bool with_steps) {
+void bind_all([[maybe_unused]] const Formula& formula, [[maybe_unused]] Updates& updates,
+              [[maybe_unused]] bool with_steps) {
   if constexpr (has_data_of_all<Formula>) {
     Tensors all, steps;
     for (const auto& [tensors, numbers, parameter] : updates) {
@@ -51,7 +86,8 @@ void bind_all([[maybe_unused]] const Formula& formula,
     TORCH_CHECK_VALUE(data.size() == updates.size(), name_of<Formula>(), ": data returned ",
                       data.size(), " tensors for ", updates.size());
     for (std::size_t i = 0; i < updates.size(); ++i) {
-      updates[i].tensors.data = data_like<Formula>(data[i], *updates[i].parameter);
+      updates[i].tensors.data =
+          constants_like(name_of<Formula>() + ": data", data[i], *updates[i].parameter);
     }
   }
 }

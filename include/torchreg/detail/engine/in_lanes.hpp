@@ -8,71 +8,11 @@
 #include <utility>
 #include <vector>
 
+#include <torchreg/detail/engine/loops.hpp>
 #include <torchreg/detail/engine/outcome.hpp>
-#include <torchreg/detail/engine/value.hpp>
-#include <torchreg/detail/processor/lanes.hpp>
 #include <torchreg/detail/processor/threads.hpp>
 
-#include <torchreg/detail/processor/inline_begin.hpp>
-
 namespace torchreg::detail {
-
-/// A kernel's pass over the arrays of an update, of which it reads and writes each once.
-template <class Kernel, class T, class Has>
-struct WriteLoop {
-  using Number = Lanes<T>;
-  static constexpr int64_t stride = Number::size;
-  Kernel kernel;
-  Numbers numbers;
-  Operands<T*> arrays;
-  static constexpr Has has{};
-
-  TORCHREG_INLINE void start() { kernel.start(Number(numbers.rate), has); }
-
-  TORCHREG_INLINE void operator()(int64_t i, int64_t count) const {
-    Operands<Number> x;
-    x.w = Number::load(arrays.w + i, count);
-    if constexpr (Has::moment) x.moment = Number::load(arrays.moment + i, count);
-    if constexpr (Has::data) x.data = Number::load(arrays.data + i, count);
-    if constexpr (Has::memory) x.memory = Number::load(arrays.memory + i, count);
-    kernel(x, numbers, has, NoPath());
-    if constexpr (Has::gradient) {
-      x.gradient.store(arrays.gradient + i, count);
-    } else {
-      (x.w + 0).store(arrays.w + i, count);  // so that there is no -0.0
-      if constexpr (Has::memory) x.memory.store(arrays.memory + i, count);
-    }
-  }
-};
-
-/// Sums a kernel's values over an array.
-template <class Kernel, class T, class Has>
-struct SumLoop {
-  using Number = Lanes<T>;
-  static constexpr int64_t stride = 4 * Number::size;
-  Kernel kernel;
-  Operands<T*> arrays;
-  Number a{}, b{}, c{}, d{};  // four sums: one would wait for its last addition
-
-  TORCHREG_INLINE void start() {}
-
-  TORCHREG_INLINE void operator()(int64_t i, int64_t count) {
-    constexpr int64_t size = Number::size;
-    a = a + value(i, count);
-    if (count > size) b = b + value(i + size, count - size);
-    if (count > 2 * size) c = c + value(i + 2 * size, count - 2 * size);
-    if (count > 3 * size) d = d + value(i + 3 * size, count - 3 * size);
-  }
-
-  TORCHREG_INLINE Number value(int64_t i, int64_t count) const {
-    Operands<Number> x;
-    x.w = Number::load(arrays.w + i, count);
-    if constexpr (Has::data) x.data = Number::load(arrays.data + i, count);
-    return kernel.at(x, NoPath()).first(count);
-  }
-
-  TORCHREG_INLINE double sum() const { return ((a + b) + (c + d)).sum(); }
-};
 
 /// The executor for arrays of float and double on the CPU: each in one pass, in the processor's
 /// vectors, on all threads at once.
@@ -100,23 +40,15 @@ class InLanes {
                      const Span& span) {
     Operands<T*> arrays;
     for_each_operand([](void* from, T*& to) { to = static_cast<T*>(from); }, memory, arrays);
+    const LoopOf<Kernel, T, Has> loop{kernel, numbers, arrays};
+    if constexpr (!Kernel::sums) return run_loop(loop, span.begin, span.size), 0;
+    constexpr int64_t kBlock = 4096;  // added up in blocks, as float has but seven digits
     double sum = 0;
-    if constexpr (is_sum<Kernel>) {
-      constexpr int64_t kBlock = 4096;  // added up in blocks, as float has but seven digits
-      for (int64_t i = 0; i < span.size; i += kBlock) {
-        sum += sum_of(SumLoop<Kernel, T, Has>{kernel, arrays}, span.begin + i,
-                      std::min(kBlock, span.size - i));
-      }
-    } else {
-      run_loop(WriteLoop<Kernel, T, Has>{kernel, numbers, arrays}, span.begin, span.size);
+    for (int64_t i = 0; i < span.size; i += kBlock) {
+      const auto end = run_loop(loop, span.begin + i, std::min(kBlock, span.size - i));
+      sum += end.sum();
     }
-    return sum;
-  }
-
-  template <class Loop>
-  static double sum_of(const Loop& loop, int64_t begin, int64_t size) {
-    const auto end = run_loop(loop, begin, size);
-    return end.sum();
+    return sum * numbers.strength;
   }
 
   template <class Kernel, class T, class... Sets>
@@ -199,13 +131,13 @@ class InLanes {
     }
     std::vector<double> sums(spans.size());
     bool in_turn = at::get_num_threads() == 1;
-    if constexpr (!is_sum<Kernel>) in_turn = in_turn || overlap(updates, mine);
+    if constexpr (Kernel::has_results) in_turn = in_turn || overlap(updates, mine);
     for_each_span(spans, in_turn, [&](std::size_t k) {
       const std::size_t own = spans[k].index;
       sums[k] = passes[own](kernel, updates[mine[own]].numbers, arrays[own], spans[k]);
     });
     outcome.sum = std::accumulate(sums.begin(), sums.end(), outcome.sum);
-    if constexpr (!is_sum<Kernel>) {
+    if constexpr (Kernel::has_results) {
       for (const std::size_t i : mine) {
         const auto& tensors = updates[i].tensors;
         for_each_operand(
@@ -222,5 +154,3 @@ class InLanes {
 };
 
 }  // namespace torchreg::detail
-
-#include <torchreg/detail/processor/inline_end.hpp>

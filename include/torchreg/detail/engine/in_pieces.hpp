@@ -9,7 +9,7 @@
 #include <vector>
 
 #include <torchreg/detail/engine/outcome.hpp>
-#include <torchreg/detail/engine/value.hpp>
+#include <torchreg/detail/engine/update.hpp>
 #include <torchreg/detail/formula/number.hpp>
 
 namespace torchreg::detail {
@@ -30,6 +30,13 @@ template <class Kernel>
 int64_t entries_at_once(const torch::Tensor& w, int64_t largest) {
   const int64_t room = std::max(int64_t{64} << 20, 3 * largest);
   return std::max<int64_t>(1, room / bytes_of(w, Kernel::arrays));
+}
+
+/// Which operands a kernel reads, of those that there are.
+template <class Kernel>
+Operands<bool> read_by(Operands<bool> has) {
+  has.gradient = has.gradient && Kernel::reads_gradient;
+  return has;
 }
 
 /// The executor for all tensors that LibTorch knows, by its own operations: piece by piece.
@@ -121,7 +128,7 @@ class InPieces {
 
   template <class Kernel>
   static int64_t piece_size(const torch::Tensor& w) {
-    if (w.is_cpu()) return is_sum<Kernel> ? kPiece : kPiece * at::get_num_threads();
+    if (w.is_cpu()) return Kernel::sums ? kPiece : kPiece * at::get_num_threads();
     return entries_at_once<Kernel>(w, bytes_of(w, w.numel()));
   }
 
@@ -133,13 +140,15 @@ class InPieces {
     const auto has = presence_of(piece);
     Operands<torch::Tensor> x;
     for_each_operand(
-        [&](const torch::Tensor& from, torch::Tensor& to) {
-          if (from.defined()) to = from.to(piece.w.device(), type);
+        [&](const torch::Tensor& from, torch::Tensor& to, bool is_read) {
+          if (is_read) to = from.to(piece.w.device(), type);
         },
-        piece, x);
-    if constexpr (is_sum<Kernel>) {
-      outcome.sums.push_back(kernel.at(x, path).sum());
-    } else {
+        piece, x, read_by<Kernel>(has));
+    if constexpr (Kernel::sums) {
+      const torch::Tensor sum = kernel.at(x, has, path).sum();
+      outcome.sums.push_back(numbers.strength == 1 ? sum : sum * numbers.strength);
+    }
+    if constexpr (Kernel::has_results) {
       Kernel own = kernel;
       own.stored = piece.w.scalar_type();
       own(x, numbers, has, path);

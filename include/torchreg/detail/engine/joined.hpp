@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <numeric>
 #include <tuple>
 #include <vector>
 
@@ -109,14 +110,17 @@ class Joined {
           updates[i].tensors, parts);
     }
     Update all = updates[batch[0]];
-    const auto written = Kernel::writes(presence_of(all.tensors));
+    const auto has = presence_of(all.tensors), written = Kernel::writes(has);
+    const int64_t entries = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
     for_each_operand(
-        [](const std::vector<torch::Tensor>& list, torch::Tensor& joined) {
+        [&](const std::vector<torch::Tensor>& list, torch::Tensor& joined, bool is_read) {
+          if (list.empty()) return;
+          if (!is_read) return joined = torch::empty({entries}, list[0].options()), void();
           std::vector<torch::Tensor> flat;
           for (const torch::Tensor& tensor : list) flat.push_back(tensor.reshape({-1}));
-          if (!flat.empty()) joined = torch::cat(flat);
+          joined = torch::cat(flat);
         },
-        parts, all.tensors);
+        parts, all.tensors, read_by<Kernel>(has));
     Outcome of_all;
     try {
       const Updates one{all};

@@ -7,7 +7,7 @@
 #include <limits>
 #include <type_traits>
 
-#include <torchreg/detail/formula/faces.hpp>
+#include <torchreg/detail/engine/steps.hpp>
 
 #include <torchreg/detail/processor/inline_begin.hpp>
 
@@ -42,14 +42,15 @@ struct Veto {
 };
 
 /// The averaged gradient w / step of entries that were at zero, which stay there while the prox of
-/// step times it is zero; of the others the newest gradient.
+/// step times it is zero; of the others the newest gradient. `scaled_step` is the penalty's.
 template <class Formula, class X, class Path>
-TORCHREG_INLINE auto veto_of(const Formula& formula, const X& w, const X& step, const X& inverse,
-                             const X& memory, const X& data, double weight, const Path& path) {
-  const auto was_zero = memory < std::numeric_limits<double>::infinity();
-  const X gradient = w * inverse;
-  const X averaged = memory.lerp(gradient, weight).where(was_zero, gradient);
-  const auto held = (prox_at(formula, X(step * averaged), step, data, path) == 0) & was_zero;
+TORCHREG_INLINE auto veto_of(const Formula& formula, const Operands<X>& x, const Steps<X>& steps,
+                             const X& scaled_step, double weight, const Path& path) {
+  const auto was_zero = x.memory < std::numeric_limits<double>::infinity();
+  const X gradient = x.w * steps.inverse;
+  const X averaged = x.memory.lerp(gradient, weight).where(was_zero, gradient);
+  const X moved = steps.step * averaged;
+  const auto held = (prox_at(formula, moved, scaled_step, x.data, path) == 0) & was_zero;
   return Veto<X, std::decay_t<decltype(held)>>{held, averaged};
 }
 

@@ -15,6 +15,7 @@ struct Operands {
   X mean{};      ///< the mean of its gradient, whose square is subtracted (centered RMSprop)
   X given{};     ///< a step per entry, of a user
   X data{};      ///< of the formula, for this parameter
+  X factor{};    ///< of each entry, to the penalty's strength
   X memory{};    ///< an entry's averaged gradient while it is at zero, infinity while it is not
   X gradient{};  ///< of a term
 
@@ -29,6 +30,7 @@ void for_each_operand(const Visit& visit, Of&&... of) {
   visit(of.mean...);
   visit(of.given...);
   visit(of.data...);
+  visit(of.factor...);
   visit(of.memory...);
   visit(of.gradient...);
 }
@@ -42,14 +44,19 @@ inline Operands<bool> presence_of(const Operands<torch::Tensor>& tensors) {
 }
 
 /// Which operands a loop is made for.
-template <bool has_moment, bool has_memory, bool has_data, bool has_gradient = false>
+template <bool has_moment, bool has_memory, bool has_data, bool has_factor,
+          bool has_gradient = false>
 struct Set {
   static constexpr bool w = true, moment = has_moment, mean = false, given = false;
-  static constexpr bool data = has_data, memory = has_memory, gradient = has_gradient;
+  static constexpr bool data = has_data, factor = has_factor, memory = has_memory;
+  static constexpr bool gradient = has_gradient;
 };
 
 template <class... Sets>
-struct SetList {};
+struct SetList {
+  template <class... Others>
+  SetList<Sets..., Others...> operator+(SetList<Others...>) const;
+};
 
 /// Whether there are just those operands.
 template <class Set>

@@ -12,15 +12,6 @@
 
 namespace torchreg::detail {
 
-/// Rounds z as w's type will, so that what becomes 0 there is a zero here.
-inline torch::Tensor as_stored(const torch::Tensor& z, torch::ScalarType type) {
-  return z.to(type).to(z.scalar_type());
-}
-template <class X>
-TORCHREG_INLINE X as_stored(const X& z, torch::ScalarType /*of the register*/) {
-  return z;
-}
-
 /// z, which may be a tensor of the formula's, with 0 where a mask holds.
 inline torch::Tensor zeroed(const torch::Tensor& z, const torch::Tensor& where) {
   return torch::zeros({}, z.options()).where(where, z);
@@ -39,14 +30,18 @@ struct Prox {
 
   static constexpr bool takes_lanes = detail::takes_lanes<Formula>();
   static constexpr bool is_separable = detail::is_separable<Formula>;
+  static constexpr bool sums = false, has_results = true, reads_gradient = false;
   static constexpr int arrays = 16;  ///< of an update's size that are alive at once, at most
 
   // A slope by autograd is for tensors alone.
   static constexpr bool data = has_data<Formula>;
-  using Sets = std::conditional_t<HasSlope<Formula>::value || !has_slope<Formula>,
-                                  SetList<Set<false, false, data>, Set<false, true, data>,
-                                          Set<true, false, data>, Set<true, true, data>>,
-                                  SetList<Set<false, false, data>, Set<false, true, data>>>;
+  template <bool factor>
+  using SetsOf =
+      std::conditional_t<HasSlope<Formula>::value || !has_slope<Formula>,
+                         SetList<Set<false, false, data, factor>, Set<false, true, data, factor>,
+                                 Set<true, false, data, factor>, Set<true, true, data, factor>>,
+                         SetList<Set<false, false, data, factor>, Set<false, true, data, factor>>>;
+  using Sets = decltype(SetsOf<false>() + SetsOf<true>());
 
   static Operands<bool> writes(const Operands<bool>& has) {
     Operands<bool> written;
@@ -58,10 +53,11 @@ struct Prox {
   /// Before a loop over registers: asks whether the scalar step keeps NaN and infinities.
   template <class X, class Has>
   TORCHREG_INLINE void start(const X& step, const Has& has) {
-    if (has.moment || has.data) return;
+    if (has.moment || has.data || has.factor) return;
     const X inf = kInf, nan = std::numeric_limits<double>::quiet_NaN(), none = 0;
     const X of_nan = prox_at(formula, nan, step, none, NoPath());
-    keeps_nonfinite = !((of_nan == of_nan) | (prox_at(formula, inf, step, none, NoPath()) != inf) |
+    keeps_nonfinite = !((of_nan == of_nan) | (step == none) |
+                        (prox_at(formula, inf, step, none, NoPath()) != inf) |
                         (prox_at(formula, -inf, step, none, NoPath()) != -inf))
                            .any();
   }
@@ -73,11 +69,11 @@ struct Prox {
                                   const Path& path) const {
     const Steps<X> steps =
         has.moment ? adaptive_steps(formula, x, n, has, path) : plain_steps(x, n, has);
-    const auto moves = moves_of(x, steps, n, has);
-    X z = as_stored(prox_at(formula, x.w, steps.step, x.data, path), stored);
+    const X step = scaled(steps.step, x, n, has);
+    const auto moves = moves_of(x, step, steps.may_rest, n, has);
+    X z = as_stored(prox_at(formula, x.w, step, x.data, path), stored);
     if (has.memory) {
-      auto veto =
-          veto_of(formula, x.w, steps.step, steps.inverse, x.memory, x.data, n.weight, path);
+      auto veto = veto_of(formula, x, steps, step, n.weight, path);
       z = zeroed(z, veto.held);
       if (some_stay(moves, has)) z = z.where(moves, x.w);
       X memory = veto.averaged.masked_fill_(z != 0, kInf);
@@ -103,17 +99,17 @@ struct Prox {
 
   /// Which entries take the step. Undefined: all.
   template <class Has>
-  static torch::Tensor moves_of(const Operands<torch::Tensor>& x, const Steps<torch::Tensor>& steps,
-                                const Numbers& n, const Has& has) {
-    const bool vanishes = may_vanish(x.w, n, has);
+  static torch::Tensor moves_of(const Operands<torch::Tensor>& x, const torch::Tensor& step,
+                                bool may_rest, const Numbers& n, const Has& has) {
+    const bool vanishes = may_vanish(x.w, n, has) || has.factor || !(n.strength > 1e-20);
     const bool all_are_finite = x.w.is_cpu() && detail::is_finite(x.w.sum().item<double>());
-    if (all_are_finite && !steps.may_rest && !vanishes) return {};
-    return steps.step > x.w - x.w;  // which is NaN of an infinite entry
+    if (all_are_finite && !may_rest && !vanishes) return {};
+    return step > x.w - x.w;  // which is NaN of an infinite entry
   }
   template <class X, class Has>
-  TORCHREG_INLINE static auto moves_of(const Operands<X>& x, const Steps<X>& steps,
+  TORCHREG_INLINE static auto moves_of(const Operands<X>& x, const X& step, bool /*may_rest*/,
                                        const Numbers& /*n*/, const Has& /*has*/) {
-    return steps.step > x.w - x.w;
+    return step > x.w - x.w;
   }
 
   template <class Has>
@@ -122,7 +118,7 @@ struct Prox {
   }
   template <class Where, class Has>
   TORCHREG_INLINE bool some_stay(const Where& /*moves*/, const Has& has) const {
-    return has.moment || !keeps_nonfinite;
+    return has.moment || has.factor || !keeps_nonfinite;
   }
 
   static constexpr double kInf = std::numeric_limits<double>::infinity();

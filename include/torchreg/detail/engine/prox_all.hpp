@@ -40,7 +40,10 @@ void prox_all(
       done(i);
       continue;
     }
-    if (is_scalar) n.rate = std::min(n.rate, largest);
+    if (is_scalar) {
+      n.rate = std::min(n.rate, largest);
+      n.strength = std::min(n.strength, largest / n.rate);
+    }
     if (moving.size() < i) updates[moving.size()] = std::move(update);
     moving.push_back(i);
   }

@@ -1,7 +1,6 @@
 #pragma once
 
-#include <torchreg/detail/engine/update.hpp>
-#include <torchreg/detail/formula/faces.hpp>
+#include <torchreg/detail/engine/value.hpp>
 
 #include <torchreg/detail/processor/inline_begin.hpp>
 
@@ -16,8 +15,10 @@ struct Slope {
 
   static constexpr bool takes_lanes = detail::takes_lanes<Formula>() && HasSlope<Formula>::value;
   static constexpr bool is_separable = detail::is_separable<Formula>;
+  static constexpr bool sums = false, has_results = true, reads_gradient = false;
   static constexpr int arrays = 8;
-  using Sets = SetList<Set<false, false, has_data<Formula>, true>>;
+  static constexpr bool data = has_data<Formula>;
+  using Sets = SetList<Set<false, false, data, false, true>, Set<false, false, data, true, true>>;
 
   static Operands<bool> writes(const Operands<bool>& /*has*/) {
     Operands<bool> written;
@@ -29,9 +30,9 @@ struct Slope {
   TORCHREG_INLINE void start(const X& /*step*/, const Has& /*has*/) {}
 
   template <class X, class Has, class Path>
-  TORCHREG_INLINE void operator()(Operands<X>& x, const Numbers& n, const Has& /*has*/,
+  TORCHREG_INLINE void operator()(Operands<X>& x, const Numbers& n, const Has& has,
                                   const Path& path) const {
-    x.gradient = times_outer(slope_at(formula, x.w, x.data, path), n);
+    x.gradient = times_outer(scaled(slope_at(formula, x.w, x.data, path), x, n, has), n);
   }
 
  private:
@@ -41,6 +42,31 @@ struct Slope {
   template <class X>
   TORCHREG_INLINE X times_outer(const X& slope, const Numbers& n) const {
     return slope * n.weight;
+  }
+};
+
+/// gradient <- gradient + slope of R, and the value of R: the kernel of add_gradient_(). Rounded
+/// twice in half types, as LibTorch accumulates a gradient.
+template <class Formula>
+struct AddSlope : Value<Formula> {
+  using Value<Formula>::formula;
+  torch::ScalarType stored = torch::kFloat;
+
+  static constexpr bool takes_lanes = Slope<Formula>::takes_lanes;
+  static constexpr bool has_results = true, reads_gradient = true;
+  static constexpr int arrays = 10;
+  using Sets = typename Slope<Formula>::Sets;
+
+  static Operands<bool> writes(const Operands<bool>& has) { return Slope<Formula>::writes(has); }
+
+  template <class X, class Has>
+  TORCHREG_INLINE void start(const X& /*step*/, const Has& /*has*/) {}
+
+  template <class X, class Has, class Path>
+  TORCHREG_INLINE void operator()(Operands<X>& x, const Numbers& n, const Has& has,
+                                  const Path& path) const {
+    const X slope = scaled(slope_at(formula, x.w, x.data, path), x, n, has);
+    x.gradient = x.gradient + as_stored(slope, stored);
   }
 };
 

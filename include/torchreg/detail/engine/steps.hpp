@@ -30,6 +30,19 @@ TORCHREG_INLINE X number_like(const X& /*x*/, double number) {
   return X(number);
 }
 
+/// A step, a slope or a value times what the penalty is multiplied by.
+template <class Has>
+torch::Tensor scaled(const torch::Tensor& y, const Operands<torch::Tensor>& x, const Numbers& n,
+                     const Has& has) {
+  const torch::Tensor z = n.strength == 1 ? y : y * n.strength;
+  return has.factor ? z * x.factor : z;
+}
+template <class X, class Has>
+TORCHREG_INLINE X scaled(const X& y, const Operands<X>& x, const Numbers& n, const Has& has) {
+  const X z = y * n.strength;
+  return has.factor ? z * x.factor : z;
+}
+
 /// The given steps, or one for all.
 template <class X, class Has>
 TORCHREG_INLINE Steps<X> plain_steps(const Operands<X>& x, const Numbers& n, const Has& has) {
@@ -65,7 +78,7 @@ TORCHREG_INLINE Steps<X> adaptive_steps(const Formula& formula, const Operands<X
   } else {
     const bool are_odd = some_are_odd(x.moment);
     if (are_odd) {
-      const X pull = slope_at(formula, x.w, x.data, path).abs() * n.pull;
+      const X pull = scaled(slope_at(formula, x.w, x.data, path).abs(), x, n, has) * n.pull;
       root = pull.where(x.moment == 0, root);
     }
     const X inverse = (root + n.eps).mul_(n.inverse_scale);

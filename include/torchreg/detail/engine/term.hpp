@@ -22,17 +22,38 @@ template <class Formula>
 struct TermOf : torch::CustomClassHolder {
   Formula formula;
   std::vector<Parameter> parameters;
+  std::vector<double> strengths;
+  bool has_factors = false;
   bool is_recorded = torch::GradMode::is_enabled();
 
-  TermOf(Formula of_term, const Parameters& of_paths) : formula(std::move(of_term)) {
-    for (const Parameter& parameter : of_paths) parameters.push_back({parameter.path, {}});
+  TermOf(Formula of_term, const Updates& updates) : formula(std::move(of_term)) {
+    for (const auto& [tensors, numbers, parameter] : updates) {
+      parameters.push_back({parameter->path, {}});
+      strengths.push_back(numbers.strength);
+      has_factors = has_factors || tensors.factor.defined();
+    }
   }
 
-  Updates updates(at::TensorList tensors, at::TensorList data) const {
+  /// The updates' data, if there are any, and then their factors.
+  std::vector<torch::Tensor> constants(const Updates& updates) const {
+    std::vector<torch::Tensor> constants;
+    for (const Update& update : updates) {
+      if (has_data<Formula>) constants.push_back(update.tensors.data);
+    }
+    for (const Update& update : updates) {
+      if (has_factors) constants.push_back(update.tensors.factor);
+    }
+    return constants;
+  }
+
+  Updates updates(at::TensorList tensors, at::TensorList constants) const {
     Updates updates(parameters.size());
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       updates[i].tensors.w = tensors[i];
-      if (!data.empty()) updates[i].tensors.data = data[i];
+      if (has_data<Formula>) updates[i].tensors.data = constants[i];
+      if (has_factors)
+        updates[i].tensors.factor = constants[constants.size() - parameters.size() + i];
+      updates[i].numbers.strength = strengths[i];
       updates[i].parameter = &parameters[i];
     }
     return updates;
@@ -86,12 +107,12 @@ struct Term : torch::autograd::Function<Term<Formula>> {
   using Of = c10::intrusive_ptr<TermOf<Formula>>;
 
   static torch::Tensor forward(torch::autograd::AutogradContext* context, at::TensorList tensors,
-                               const Of& of, const std::vector<torch::Tensor>& data) {
+                               const Of& of, const std::vector<torch::Tensor>& constants) {
     auto saved = tensors.vec();
-    saved.insert(saved.end(), data.begin(), data.end());
+    saved.insert(saved.end(), constants.begin(), constants.end());
     context->save_for_backward(saved);
     context->saved_data["of"] = c10::IValue::make_capsule(of);
-    Outcome value = value_of(*of, of->updates(tensors, data));
+    Outcome value = value_of(*of, of->updates(tensors, constants));
     return total(value.sum, std::move(value.sums), tensors);
   }
 
@@ -104,16 +125,18 @@ struct Term : torch::autograd::Function<Term<Formula>> {
     const auto tensors = at::TensorList(saved).slice(0, count);
     Updates updates = of.updates(tensors, at::TensorList(saved).slice(count));
     const bool is_recorded = torch::GradMode::is_enabled();
-    torch::autograd::variable_list gradients(count + 2);  // none for the formula and the data
+    torch::autograd::variable_list gradients(count + 2);  // none for the formula and constants
     for (std::size_t i = 0; i < count; ++i) {
       const torch::Tensor& w = tensors[i];
       if (!context->needs_input_grad(i)) continue;
-      const auto& x = updates[i].tensors;
-      gradients[i] = is_recorded
-                         ? (outer[0].to(w.device()) *
-                            slope_at(of.formula, in_compute_type(w), x.data, updates[i].path()))
-                               .to(w.scalar_type())
-                         : torch::empty_like(w);
+      const auto& [x, numbers, parameter] = updates[i];
+      if (is_recorded) {
+        const auto slope = slope_at(of.formula, in_compute_type(w), x.data, parameter->path);
+        const auto of_term = scaled(slope, x, numbers, presence_of(x));
+        gradients[i] = (outer[0].to(w.device()) * of_term).to(w.scalar_type());
+      } else {
+        gradients[i] = torch::empty_like(w);
+      }
       updates[i].tensors.gradient = gradients[i];
     }
     if (!is_recorded) write_slopes(of.formula, std::move(updates), outer[0]);
@@ -134,34 +157,28 @@ std::vector<torch::Tensor> recorded_sums(const Formula& formula, const Updates& 
   for (const std::size_t i : Joined<Unit>::run(value, updates, to_join, outcome))
     whole.push_back(i);
   for (const std::size_t i : whole) {
-    const auto& [w, data] = std::tie(updates[i].tensors.w, updates[i].tensors.data);
-    outcome.sums.push_back(
-        sum_in_order(value_at(formula, in_compute_type(w), data, updates[i].path())));
+    const auto& [tensors, numbers, parameter] = updates[i];
+    Operands<torch::Tensor> x = tensors;
+    x.w = in_compute_type(x.w);
+    const auto sum = sum_in_order(value.at(x, presence_of(x), parameter->path));
+    outcome.sums.push_back(numbers.strength == 1 ? sum : sum * numbers.strength);
   }
   return std::move(outcome.sums);
 }
 
-/// R summed over the tensors, 0-dim and differentiable.
+/// R times its factors, summed over the tensors, 0-dim and differentiable.
 template <class Formula>
-torch::Tensor term(const Formula& formula, const Parameters& parameters) {
+torch::Tensor term(const Formula& formula, const Factors& factors, const Parameters& parameters) {
   require_value<Formula>();
   if constexpr (HasValue<Formula>::value) {
-    const auto of = c10::make_intrusive<TermOf<Formula>>(formula, parameters);
+    Updates updates = updates_of(formula, factors, parameters);
+    bind_all(formula, updates, /*with_steps=*/false);
     const auto tensors = parameters.tensors();
-    std::vector<torch::Tensor> data;
-    if constexpr (has_data_of_one<Formula>) {
-      for (const Parameter& parameter : parameters) data.push_back(data_of(formula, parameter));
-    }
-    if constexpr (has_data_of_all<Formula>) {
-      Updates updates = of->updates(tensors, data);
-      for (std::size_t i = 0; i < updates.size(); ++i) updates[i].parameter = &parameters[i];
-      bind_all(formula, updates, /*with_steps=*/false);
-      for (const Update& update : updates) data.push_back(update.tensors.data);
-    }
     if constexpr (HasSlope<Formula>::value) {
-      return Term<Formula>::apply(at::TensorList(tensors), of, data);
+      const auto of = c10::make_intrusive<TermOf<Formula>>(formula, updates);
+      return Term<Formula>::apply(at::TensorList(tensors), of, of->constants(updates));
     } else {
-      return total(0, recorded_sums(formula, of->updates(tensors, data)), tensors);
+      return total(0, recorded_sums(formula, updates), tensors);
     }
   }
 }

@@ -25,8 +25,9 @@ struct Numbers {
   double inverse_rate = 0;   ///< of an entry of a constraint that never had a gradient
   double inverse_scale = 0;  ///< 1 / step of an entry is (sqrt(q) + eps) inverse_scale
   double eps = 0;
-  double pull = 0;    ///< times a slope: sqrt(q), had that been an entry's gradient at each step
-  double weight = 1;  ///< of the newest gradient in the memory, or of a slope in the gradient
+  double pull = 0;      ///< times a slope: sqrt(q), had that been an entry's gradient at each step
+  double weight = 1;    ///< of the newest gradient in the memory, or of a slope in the gradient
+  double strength = 1;  ///< what the penalty is multiplied by, beside the factor of each entry
 
   Numbers() = default;
 
@@ -37,7 +38,9 @@ struct Numbers {
         eps(metric.eps * std::sqrt(metric.correction)),
         pull(metric.gradient_scale * std::sqrt(metric.share)) {}
 
-  auto tied() const { return std::tie(rate, inverse_rate, inverse_scale, eps, pull, weight); }
+  auto tied() const {
+    return std::tie(rate, inverse_rate, inverse_scale, eps, pull, weight, strength);
+  }
 };
 
 /// One parameter, and all that its entries need to take a step, or a term its value or slope.

@@ -1,27 +1,30 @@
 #pragma once
 
-#include <torchreg/detail/engine/update.hpp>
-#include <torchreg/detail/formula/faces.hpp>
+#include <torchreg/detail/engine/steps.hpp>
 
 #include <torchreg/detail/processor/inline_begin.hpp>
 
 namespace torchreg::detail {
 
-/// The value of R at some entries, which the executors sum: the kernel of a term.
+/// The value of R at some entries, which the executors sum, and multiply with the strength: the
+/// kernel of a term.
 template <class Formula>
 struct Value {
   Formula formula;
 
   static constexpr bool takes_lanes = detail::takes_lanes<Formula>();
   static constexpr bool is_separable = detail::is_separable<Formula>;
+  static constexpr bool sums = true, has_results = false, reads_gradient = false;
   static constexpr int arrays = 6;
-  using Sets = SetList<Set<false, false, has_data<Formula>>>;
+  static constexpr bool data = has_data<Formula>;
+  using Sets = SetList<Set<false, false, data, false>, Set<false, false, data, true>>;
 
   static Operands<bool> writes(const Operands<bool>& /*has*/) { return {}; }
 
-  template <class X, class Path>
-  TORCHREG_INLINE X at(const Operands<X>& x, const Path& path) const {
-    return value_at(formula, x.w, x.data, path);
+  template <class X, class Has, class Path>
+  TORCHREG_INLINE X at(const Operands<X>& x, const Has& has, const Path& path) const {
+    const X value = value_at(formula, x.w, x.data, path);
+    return has.factor ? X(value * x.factor) : value;
   }
 };
 
@@ -30,14 +33,6 @@ template <class Formula>
 struct RecordedValue : Value<Formula> {
   static constexpr bool takes_lanes = false;
 };
-
-/// Whether a kernel sums values instead of writing tensors.
-template <class Kernel>
-constexpr bool is_sum = false;
-template <class Formula>
-constexpr bool is_sum<Value<Formula>> = true;
-template <class Formula>
-constexpr bool is_sum<RecordedValue<Formula>> = true;
 
 }  // namespace torchreg::detail
 

@@ -29,6 +29,15 @@ inline torch::Tensor in_compute_type(const torch::Tensor& tensor) {
   return tensor.to(compute_type(tensor.scalar_type()));
 }
 
+/// Rounds z as w's type will, so that what becomes 0 there is a zero here.
+inline torch::Tensor as_stored(const torch::Tensor& z, torch::ScalarType type) {
+  return z.to(type).to(z.scalar_type());
+}
+template <class X>
+TORCHREG_INLINE X as_stored(const X& z, torch::ScalarType /*of the register*/) {
+  return z;
+}
+
 /// Read from its bits, as to a compiler with -ffast-math every number is finite.
 inline bool is_finite(double value) {
   std::uint64_t bits;

@@ -84,9 +84,20 @@ template <class Formula>
 using StepInDouble = decltype(a<Formula>().prox(a<torch::Tensor>(), a<double>()));
 
 template <class Formula>
+using SaysConstraint = std::bool_constant<Formula::is_constraint>;
+template <class Formula>
+constexpr bool is_constraint = [] {
+  if constexpr (Has<SaysConstraint, Formula>::value) return Formula::is_constraint;
+  return false;
+}();
+
+template <class Formula>
 constexpr void require_value() {
   require_data_arguments<Formula>();
-  static_assert(HasValue<Formula>::value,
+  static_assert(!is_constraint<Formula>,
+                "this is a constraint: as a term of the loss it would do nothing; use it in "
+                "ProximalStep");
+  static_assert(HasValue<Formula>::value || is_constraint<Formula>,
                 "this penalty has no value: add  template <class X> X value(const X& w) const");
 }
 

@@ -20,7 +20,8 @@ struct Entry {
   mutable GroupPosition position{};  ///< in the optimizer's groups: where to look first
 
   double kappa = kBeforeFirstStep;  ///< of SGD with momentum
-  Operands<torch::Tensor> kept{};   ///< between steps: memory, and the data of the formula
+  Operands<torch::Tensor> kept{};   ///< between steps: memory, the formula's data, factors
+  double strength = 1;              ///< what the penalty is multiplied by here, beside its number
   int64_t steps = 0;                ///< moves since the memory began
   int64_t moves = 0;                ///< in all, for describe()
 
@@ -124,17 +125,28 @@ struct Entry {
     kappa = has_buffer ? momentum_limit(*reading.momentum) : kBeforeFirstStep;
   }
 
+  /// The parameter, and what binds it to its penalty.
+  Operands<torch::Tensor> bound_tensors() const {
+    Operands<torch::Tensor> tensors;
+    tensors.w = parameter.tensor;
+    tensors.data = kept.data;
+    tensors.factor = kept.factor;
+    return tensors;
+  }
+
   /// One step for all pending moves: their sum, or the current one per entry times their scales.
   Update pending_update(const Reading& reading) const {
     Update update{reading.state, {}, &parameter};
     update.tensors.w = parameter.tensor;
     update.tensors.data = kept.data;
+    update.tensors.factor = kept.factor;
     update.tensors.memory = kept.memory;
     Metric metric = reading.metric;
     const bool is_scalar = !reading.state.moment.defined() && !reading.state.given.defined();
     metric.rate = is_scalar ? pending_rate : metric.rate * pending_scale;
     metric.gradient_scale = pending_scale / static_cast<double>(pending);
     update.numbers = Numbers(metric);
+    update.numbers.strength = strength;
     return update;
   }
 

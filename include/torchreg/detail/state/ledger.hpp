@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include <torchreg/detail/engine/bind.hpp>
 #include <torchreg/detail/engine/memory.hpp>
 #include <torchreg/detail/state/entry.hpp>
 #include <torchreg/detail/state/reader.hpp>
@@ -102,11 +103,16 @@ class Ledger {
     return moves;
   }
 
-  /// Keeps the formula's data of an entry, as its tensor is now.
-  template <class Data>
-  void keep_data(const Data& data_of) {
+  /// Keeps what binds an entry to its penalty, as its tensor is now.
+  template <class BoundTo>
+  void bind(const BoundTo& bound_to) {
     const c10::InferenceMode usable_later(false);
-    for (Entry& entry : entries_) entry.kept.data = data_of(entry.penalty, entry.parameter);
+    for (Entry& entry : entries_) {
+      Bound bound = bound_to(entry.penalty, entry.parameter);
+      entry.kept.data = std::move(bound.data);
+      entry.kept.factor = std::move(bound.factor);
+      entry.strength = bound.strength;
+    }
   }
 
   /// Notes writes from outside and moves, whose gradients were scaled; a frozen entry has none.

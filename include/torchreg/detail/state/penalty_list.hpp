@@ -47,28 +47,50 @@ struct PenaltyList {
         tuple);
   }
 
-  /// The data of a penalty for a parameter.
-  torch::Tensor data_of(std::size_t penalty, const Parameter& parameter) const {
-    torch::Tensor data;
-    with_formula(penalty, [&](const auto& formula) { data = detail::data_of(formula, parameter); });
-    return data;
+  /// What binds a penalty to a parameter.
+  Bound bound_to(std::size_t wanted, const Parameter& parameter) const {
+    Bound bound;
+    with_penalty(wanted, [&](const auto& penalty) {
+      bound = detail::bound_to(penalty.formula(), penalty.factors(), parameter);
+    });
+    return bound;
   }
 
   std::vector<std::string> describe() const {
     using Texts = std::vector<std::string>;
     return std::apply(
-        [](const auto&... each) { return Texts{describe_formula(each.formula())...}; }, tuple);
+        [](const auto&... each) {
+          return Texts{describe_penalty(each.formula(), each.factors())...};
+        },
+        tuple);
   }
 
   template <class Act>
-  void with_formula(std::size_t wanted, const Act& act) const {
+  void with_penalty(std::size_t wanted, const Act& act) const {
     std::size_t index = 0;
     const auto visit = [&](const auto& penalty) {
-      if (index++ == wanted) act(penalty.formula());
+      if (index++ == wanted) act(penalty);
     };
     std::apply([&](const auto&... each) { (visit(each), ...); }, tuple);
   }
 };
+
+/// act(penalty, updates) for each penalty, whose updates have no steps.
+template <class... Penalties, class Act>
+void for_each_penalty(const std::vector<Entry>& entries, const PenaltyList<Penalties...>& penalties,
+                      const Act& act) {
+  for (std::size_t index = 0; index < sizeof...(Penalties); ++index) {
+    penalties.with_penalty(index, [&](const auto& penalty) {
+      Updates updates;
+      for (const Entry& entry : entries) {
+        if (entry.penalty != index) continue;
+        updates.push_back({entry.bound_tensors(), {}, &entry.parameter});
+        updates.back().numbers.strength = entry.strength * penalty.factors().number();
+      }
+      act(penalty, updates);
+    });
+  }
+}
 
 /// Takes what is written in its life for the prox's own, also where a formula throws: on all
 /// entries, as views of one tensor have one version.
@@ -97,8 +119,9 @@ void act(std::vector<Entry>& entries, const std::vector<Reading>& readings,
       updates.back().numbers.weight = newest_weight(entry.pending, entry.steps, n);
       owners.push_back(&entry);
     }
-    penalties.with_formula(penalty, [&](const auto& formula) {
-      prox_all(formula, std::move(updates), [&](std::size_t i) { owners[i]->settle(); });
+    penalties.with_penalty(penalty, [&](const auto& own) {
+      for (Update& update : updates) update.numbers.strength *= own.factors().number();
+      prox_all(own.formula(), std::move(updates), [&](std::size_t i) { owners[i]->settle(); });
     });
   }
 }

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <string>
+#include <utility>
+
+#include <torchreg/detail/engine/bind.hpp>
+#include <torchreg/detail/engine/run.hpp>
+#include <torchreg/detail/engine/slope.hpp>
+#include <torchreg/detail/engine/total.hpp>
+
+namespace torchreg::detail {
+
+/// An error for a tensor whose gradient cannot be added to.
+inline void check_gradient(const std::string& who, const Parameter& parameter) {
+  const auto& [path, tensor, owner] = parameter;
+  if (!tensor.requires_grad()) return;
+  TORCH_CHECK_VALUE(tensor.is_leaf(), who, ": add_gradient_: ", literal(path),
+                    " is the result of other tensors, whose gradients a graph finds: use the term");
+  const torch::Tensor gradient = tensor.grad();
+  TORCH_CHECK_VALUE(!gradient.defined() || gradient.layout() == torch::kStrided, who,
+                    ": add_gradient_: the gradient of ", literal(path), " is ", gradient.layout(),
+                    "; a dense one is required");
+}
+
+/// Adds the slope of R times its factors to the gradients of the tensors that require one; returns
+/// the sum of R over all, without a graph.
+template <class Formula>
+torch::Tensor add_gradient(const Formula& formula, const Factors& factors,
+                           const Parameters& parameters) {
+  require_value<Formula>();
+  if constexpr (HasValue<Formula>::value) {
+    for (const Parameter& parameter : parameters) check_gradient(name_of<Formula>(), parameter);
+    Updates updates = updates_of(formula, factors, parameters), adding, made, others;
+    bind_all(formula, updates, /*with_steps=*/false);
+    for (Update& update : updates) {
+      const torch::Tensor w = update.tensors.w;
+      update.tensors.w = w.detach();
+      if (w.grad().defined() && w.requires_grad()) {
+        update.tensors.gradient = w.grad();
+        adding.push_back(std::move(update));
+        continue;
+      }
+      others.push_back(update);
+      if (!w.requires_grad()) continue;
+      update.tensors.gradient = torch::empty_like(update.tensors.w);
+      made.push_back(std::move(update));
+    }
+    Outcome value = run(Value<Formula>{formula}, others);
+    value = run(AddSlope<Formula>{{formula}}, adding, std::move(value));
+    run(Slope<Formula>{formula}, made);
+    for (const Update& update : made) {
+      update.parameter->tensor.mutable_grad() = update.tensors.gradient;
+    }
+    return total(value.sum, std::move(value.sums), parameters.tensors());
+  }
+}
+
+}  // namespace torchreg::detail

@@ -1,0 +1,128 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstddef>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <torchreg/detail/engine/bind.hpp>
+#include <torchreg/detail/engine/in_pieces.hpp>
+
+namespace torchreg::detail {
+
+/// The step of a prox that stands for the limit of small ones: a power of 2, so that products with
+/// it are exact.
+constexpr double kSmallStep = 1.0 / (1 << 30);
+
+/// Double, where the device has it.
+inline torch::ScalarType exact_type(const torch::Tensor& w) {
+  return w.is_cpu() || w.is_cuda() ? torch::kDouble : compute_type(w.scalar_type());
+}
+
+inline torch::Tensor gradient_for(const std::string& who, const Parameter& parameter) {
+  const torch::Tensor gradient = parameter.tensor.grad();
+  TORCH_CHECK_VALUE(gradient.defined(), who, ": ", literal(parameter.path),
+                    " has no gradient; call backward() of the loss alone, over all data, first");
+  return gradient.detach();
+}
+
+/// A small step of a constraint at each entry: so small that it stays in the same face of the set,
+/// so large that the difference to w has digits. A product of one number for the tensor.
+inline torch::Tensor small_step_like(const torch::Tensor& w, const torch::Tensor& gradient) {
+  const torch::Tensor ratio = 1e-6 * w.abs().max() / gradient.abs().max();
+  return ratio.where((ratio > 0) & ratio.isfinite(), torch::full_like(ratio, kSmallStep));
+}
+
+/// The distance of -gradient to the subdifferential of R times its factors at each entry of w.
+template <class Formula>
+torch::Tensor distance_at(const Formula& formula, const Operands<torch::Tensor>& x,
+                          const Numbers& n, const std::string& path) {
+  const auto has = presence_of(x);
+  torch::Tensor off_zero;
+  if constexpr (has_slope<Formula>) {
+    off_zero = (x.gradient + scaled(slope_at(formula, x.w, x.data, path), x, n, has)).abs();
+    if constexpr (!HasProx<Formula>::value) return off_zero;
+  }
+  if constexpr (HasProx<Formula>::value) {
+    const torch::Tensor small =
+        has_slope<Formula> ? number_like(x.w, kSmallStep) : small_step_like(x.w, x.gradient);
+    const torch::Tensor step = scaled(small, x, n, has);
+    const torch::Tensor moved = x.w - small * x.gradient;
+    const torch::Tensor z = prox_at(formula, moved, step, x.data, path).where(step > 0, moved);
+    const torch::Tensor by_prox = (z - x.w).abs() / small;
+    return has_slope<Formula> ? by_prox.where(x.w == 0, off_zero) : by_prox;
+  }
+}
+
+/// Largest, sum of squares, and largest at zeros, of some entries: three doubles or floats.
+template <class Formula>
+torch::Tensor distances_of(const Formula& formula, const Operands<torch::Tensor>& piece,
+                           const Numbers& n, const std::string& path) {
+  const auto type = exact_type(piece.w);
+  Operands<torch::Tensor> x;
+  for_each_operand(
+      [&](const torch::Tensor& from, torch::Tensor& to) {
+        if (from.defined()) to = from.to(piece.w.device(), type);
+      },
+      piece, x);
+  if (x.w.numel() == 0) return torch::zeros({3}, x.w.options());
+  const torch::Tensor number =
+      x.w - x.w;  // NaN where an entry is none, which a sign of 0 would hide
+  const torch::Tensor distance = distance_at(formula, x, n, path) + number;
+  const torch::Tensor at_zeros = distance.masked_fill(x.w != 0, 0);
+  return torch::stack({distance.max(), distance.square().sum(), at_zeros.max()});
+}
+
+/// The distances of one parameter: 3 numbers in each row, of its pieces.
+struct Distances {
+  std::string path;
+  torch::Tensor rows;
+};
+
+template <class Formula>
+void append_distances(const Formula& formula, Updates updates, std::vector<Distances>& all) {
+  for (auto& [tensors, numbers, parameter] : updates) {
+    tensors.gradient = gradient_for("stationarity", *parameter);
+    tensors.w = tensors.w.detach();
+    numbers.rate = kSmallStep;
+  }
+  bind_all(formula, updates, /*with_steps=*/true);
+  for (const auto& update : updates) {
+    std::vector<torch::Tensor> rows;
+    const auto add = [&](const Operands<torch::Tensor>& piece) {
+      rows.push_back(distances_of(formula, piece, update.numbers, update.path()));
+    };
+    const auto& w = update.tensors.w;
+    const bool in_pieces = is_separable<Formula> && has_slope<Formula> && w.is_cpu();
+    if (in_pieces) {
+      InPieces::for_each_piece(update.tensors, kPiece, add);
+    } else {
+      add(update.tensors);
+    }
+    all.push_back({update.path(), torch::stack(rows)});
+  }
+}
+
+/// Path, largest, norm and largest at zeros of each parameter, with one wait.
+inline std::vector<std::tuple<std::string, double, double, double>> distances_on_cpu(
+    const std::vector<Distances>& all) {
+  std::vector<torch::Tensor> rows;
+  for (const Distances& one : all) {
+    const auto largest = one.rows.amax(0), sum = one.rows.sum(0);
+    rows.push_back(torch::stack({largest[0], sum[1].sqrt(), largest[2]})
+                       .to(all[0].rows.device(), all[0].rows.scalar_type()));
+  }
+  const torch::Tensor numbers = torch::stack(rows).cpu().to(torch::kDouble);
+  const auto number = numbers.accessor<double, 2>();
+  std::vector<std::tuple<std::string, double, double, double>> result;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const auto row = number[static_cast<int64_t>(i)];
+    result.emplace_back(all[i].path, row[0], row[1], row[2]);
+  }
+  return result;
+}
+
+}  // namespace torchreg::detail
