@@ -44,6 +44,7 @@ Bound bound_to([[maybe_unused]] const Formula& formula, const Factors& factors,
   if constexpr (has_data_of_one<Formula>) {
     bound.data = constants_like(name_of<Formula>() + ": data", formula.data(parameter), parameter);
   }
+  if (!factors.has_callable()) return bound;
   const Factor factor = factors.at(name_of<Formula>(), parameter);
   bound.strength = factor.number;
   if (factor.is_tensor) {

@@ -40,13 +40,17 @@ class InLanes {
                      const Span& span) {
     Operands<T*> arrays;
     for_each_operand([](void* from, T*& to) { to = static_cast<T*>(from); }, memory, arrays);
-    const LoopOf<Kernel, T, Has> loop{kernel, numbers, arrays};
-    if constexpr (!Kernel::sums) return run_loop(loop, span.begin, span.size), 0;
-    constexpr int64_t kBlock = 4096;  // added up in blocks, as float has but seven digits
+    const Loop<Kernel, T, Has> loop{kernel, numbers, arrays};
     double sum = 0;
-    for (int64_t i = 0; i < span.size; i += kBlock) {
-      const auto end = run_loop(loop, span.begin + i, std::min(kBlock, span.size - i));
-      sum += end.sum();
+    if constexpr (Kernel::sums) {
+      constexpr int64_t kBlock = 4096;  // added up in blocks, as float has but seven digits
+      for (int64_t i = 0; i < span.size; i += kBlock) {
+        const auto end = run_loop(SumLoop<Kernel, T, Has>(loop), span.begin + i,
+                                  std::min(kBlock, span.size - i));
+        sum += end.sum();
+      }
+    } else {
+      run_loop(loop, span.begin, span.size);
     }
     return sum * numbers.strength;
   }
@@ -71,7 +75,8 @@ class InLanes {
         },
         tensors);
     if (!fits) return nullptr;
-    const auto has = presence_of(tensors);
+    auto has = presence_of(tensors);
+    has.factor = has.factor || (Kernel::has_results && update.numbers.strength != 1);
     using Sets = typename Kernel::Sets;
     return type == torch::kFloat ? pass_for<Kernel, float>(has, Sets())
                                  : pass_for<Kernel, double>(has, Sets());

@@ -30,7 +30,8 @@ TORCHREG_INLINE X number_like(const X& /*x*/, double number) {
   return X(number);
 }
 
-/// A step, a slope or a value times what the penalty is multiplied by.
+/// A step or a slope times what the penalty is multiplied by: in registers, a number of 1 has loops
+/// without it.
 template <class Has>
 torch::Tensor scaled(const torch::Tensor& y, const Operands<torch::Tensor>& x, const Numbers& n,
                      const Has& has) {
@@ -39,8 +40,7 @@ torch::Tensor scaled(const torch::Tensor& y, const Operands<torch::Tensor>& x, c
 }
 template <class X, class Has>
 TORCHREG_INLINE X scaled(const X& y, const Operands<X>& x, const Numbers& n, const Has& has) {
-  const X z = y * n.strength;
-  return has.factor ? z * x.factor : z;
+  return has.factor ? y * n.strength * x.factor : y;
 }
 
 /// The given steps, or one for all.

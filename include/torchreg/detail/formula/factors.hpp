@@ -48,9 +48,8 @@ class Factors {
     }
   }
 
-  /// What the callable says of a parameter; 1 without one. Does not wait for a device.
+  /// What the callable says of a parameter. Does not wait for a device.
   Factor at(const std::string& who, const Parameter& parameter) const {
-    if (!of_parameter_) return {};
     const Factor factor = of_parameter_(parameter);
     const std::string what = who + ": factor of " + literal(parameter.path);
     check_strength(what, factor.number);
