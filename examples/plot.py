@@ -2,6 +2,8 @@
 """Draws logs of fashion_mnist against epochs: accuracy, data loss and penalty, zeros of each layer.
 
     python3 examples/plot.py a.csv [b.csv ...] [-o zeros.png]
+    python3 examples/plot.py path.csv [-o path.png]     the log of lasso_path: its coefficients
+    python3 examples/plot.py sweep.csv [-o sweep.png]   the log of sweep: accuracy against zeros
 """
 
 import argparse
@@ -26,11 +28,53 @@ def columns(path):
     return {name: [float(row[name]) for row in rows] for name in rows[0]}
 
 
+def draw_path(path, output):
+    log = columns(path)
+    strengths = log.pop("lambda")
+    figure, axes = plt.subplots(figsize=(8, 5), constrained_layout=True)
+    for i, (name, values) in enumerate(log.items()):
+        axes.plot(strengths, values, STYLES[i % len(STYLES)], label=name)
+    axes.axhline(0, color="k", linewidth=0.5)
+    axes.set(xscale="log", xlabel="lambda", ylabel="coefficient")
+    axes.invert_xaxis()
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.savefig(output, dpi=90)
+
+
+def draw_sweep(path, output):
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    figure, axes = plt.subplots(figsize=(8, 5), constrained_layout=True)
+    for i, way in enumerate(dict.fromkeys(row["way"] for row in rows)):
+        own = [row for row in rows if row["way"] == way]
+        points = []
+        for strength in dict.fromkeys(row["strength"] for row in own):
+            runs = [row for row in own if row["strength"] == strength]
+            zeros = [100 * float(row["zeros"]) for row in runs]
+            right = [float(row["test_accuracy"]) for row in runs]
+            points.append((sum(zeros) / len(runs), sum(right) / len(runs)))
+            axes.plot(zeros, right, "osD"[i % 3], color=f"C{i}", markersize=3, alpha=0.5)
+            if i == 2:
+                axes.annotate(strength, points[-1], xytext=(0, 6), textcoords="offset points",
+                              fontsize="small", ha="center")
+        axes.plot(*zip(*points), STYLES[i % 4], color=f"C{i}", marker="osD"[i % 3], label=way)
+    axes.set(xlabel="exact zeros among the weights, %", ylabel="test accuracy", xlim=(-3, 103))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left")
+    figure.savefig(output, dpi=90)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("logs", nargs="+", type=pathlib.Path)
     parser.add_argument("-o", "--output", default="fashion_mnist.png")
     arguments = parser.parse_args()
+    with open(arguments.logs[0], newline="") as file:
+        names = next(csv.reader(file))
+    if "lambda" in names or "way" in names:
+        (draw_path if "lambda" in names else draw_sweep)(arguments.logs[0], arguments.output)
+        return print(arguments.output)
 
     figure, (accuracy, loss, zeros) = plt.subplots(1, 3, figsize=(15, 5), constrained_layout=True)
     for i, path in enumerate(arguments.logs):

@@ -3,6 +3,7 @@
 #include <torchreg/torchreg.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "device/simulated.hpp"
@@ -229,4 +230,57 @@ TEST_CASE("Device: launches do not grow with the number of tensors, nor memory w
       gradient(large(), L1(1)));
   row("term by value alone and its gradient", 30, gradient(many(), Penalty(SquareByValue())),
       gradient(few(), Penalty(SquareByValue())), gradient(few(), Penalty(SquareByValue())));
+}
+
+TEST_CASE(
+    "Device: add_gradient_ adds what the term adds, without a wait, and launches do not grow") {
+  const auto cost = [](int64_t count) {
+    torch::manual_seed(4);
+    const auto list = parameters(count, {40}), twins = parameters(count, {40});
+    for (int64_t i = 0; i < count; ++i) {
+      const auto k = static_cast<std::size_t>(i);
+      twins[k].detach().copy_(list[k].detach());
+    }
+    fill_gradients(list);
+    for (std::size_t i = 0; i < list.size(); ++i) twins[i].mutable_grad() = list[i].grad().clone();
+    const ElasticNet net = ElasticNet(0.5, 0.25).scaled_by(2);
+    const Tensor term = net(twins);
+    term.backward();
+    Tensor value;
+    const Cost of_call = cost_of([&] { value = net.add_gradient_(list); });
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      REQUIRE(same_bits(here(list[i].grad()), here(twins[i].grad())));
+    }
+    REQUIRE(torch::allclose(here(value), here(term.detach())));
+    return of_call.launches;
+  };
+  REQUIRE(cost(1000) <= 25);
+  REQUIRE(cost(1000) == cost(10));
+}
+
+TEST_CASE("Device: the certificate, lambda_max, supports and targets are the CPU's") {
+  torch::manual_seed(6);
+  Tensor w = torch::randn({300, 200}).masked_fill_(torch::rand({300, 200}) < 0.5, 0);
+  const Tensor g = torch::randn({300, 200}), factors = torch::rand({200});
+  const Tensor a = w.clone().requires_grad_(), b = there(w).requires_grad_();
+  a.mutable_grad() = g.clone(), b.mutable_grad() = there(g);
+  const simulated::AllowReads by_these_calls;
+  const auto near = [](double x, double y) { return std::abs(x - y) <= 1e-5 * std::abs(y); };
+  const ElasticNet net = ElasticNet(0.5, 0.25).scaled_by([&](const Parameter&) { return factors; });
+  const Stationarity here_it_is = stationarity(a, net), there_it_is = stationarity(b, net);
+  REQUIRE(near(there_it_is.largest, here_it_is.largest));
+  REQUIRE(near(there_it_is.norm, here_it_is.norm));
+  REQUIRE(near(there_it_is.tensors[0].largest_at_zeros, here_it_is.tensors[0].largest_at_zeros));
+  REQUIRE(near(lambda_max(b, net), lambda_max(a, net)));
+  REQUIRE(Support(b).nonzeros() == Support(a).nonzeros());
+  REQUIRE(Support(a).changes(Support(b)) == 0);
+
+  optim::SGD sgd({b}, optim::SGDOptions(0.1));
+  ProximalStep prox(sgd, b, L1(1));
+  ProximalStep refit(sgd, b, FixedSupport(Support(b)));
+  TargetSparsity target(prox, 0.5);
+  REQUIRE(near(target.zeros(), sparsity(a).fraction()));
+  sgd.step();
+  refit.step();
+  REQUIRE(torch::equal(here(b) == 0, w == 0));
 }

@@ -50,11 +50,7 @@ struct Box {
 
 /// sum |w| where w >= 0.
 struct NonNegative {
-  static constexpr bool takes_lanes = true;
-  template <class X>
-  X prox(const X& w, const X& step) const {
-    return X(w - step).clamp_min(0);
-  }
+  Tensor prox(const Tensor& w, const Tensor& step) const { return (w - step).clamp_min(0); }
 };
 
 /// lambda times the norm of a whole tensor.
@@ -257,6 +253,12 @@ TEST_CASE("lambda_max: the closed forms") {
                g = torch::tensor({{-3.0f, 1.0f, 2.0f}, {0.5f, 0.0f, 2.5f}});
   const auto at = [&](const auto& penalty) { return lambda_max(leaf(w, g), penalty); };
   REQUIRE(near(at(L1(1)), 3));
+  const Tensor strided = torch::ones({3, 2}).requires_grad_();
+  strided.mutable_grad() = g.t();
+  REQUIRE(near(lambda_max(strided, L1(1)), 3));
+  const Tensor none = torch::zeros({0}).requires_grad_();
+  none.mutable_grad() = torch::zeros({0});
+  REQUIRE(near(lambda_max({strided, none}, L1(1)), 3));
   REQUIRE(near(at(L1(1e-3)), 3000));
   REQUIRE(near(at(L1(1).scaled_by(2)), 1.5));
   REQUIRE(near(at(ElasticNet(0.5, 3)), 6));
@@ -479,23 +481,28 @@ TEST_CASE("TargetSparsity: errors") {
                    "TargetSparsity: gain must be finite and > 0, got 0"));
 }
 
-TEST_CASE("TargetSparsity: reaches its target from 100 times off, with every optimizer",
+TEST_CASE("TargetSparsity: reaches its target from a lambda 100 times off, with every optimizer",
           "[theorem]") {
+  // A lambda that gives about so many zeros, in this problem.
+  const std::vector<std::pair<double, double>> targets{
+      {0.3, 2e-5}, {0.6, 8e-5}, {0.9, 5e-4}, {0.97, 1e-3}};
   for (const auto& [name, make, is] : support::optimizer_cases()) {
-    if (!is.common || is.rmsprop || is.plain_sgd()) continue;
-    for (const double target : {0.3, 0.6, 0.9, 0.97}) {
-      for (const double start : {1e-4, 1e-2, 1.0}) {
+    if (!is.common || is.rmsprop) continue;
+    for (const auto& [target, lambda] : targets) {
+      for (const double off : {0.01, 100.0}) {
         torch::manual_seed(7);
         torch::nn::Sequential net(torch::nn::Linear(50, 32), torch::nn::Tanh(),
                                   torch::nn::Linear(32, 1));
-        const auto optimizer = make(net->parameters(), is.sgd ? 0.02 : 2e-3);
-        ProximalStep prox(*optimizer, net, L1(start));
+        const double lr = !is.sgd ? 1e-3 : is.momentum ? 2e-3 : 2e-2;
+        const auto optimizer = make(net->parameters(), lr);
+        ProximalStep prox(*optimizer, net, L1(off * lambda));
         TargetSparsity control(prox, target);
         const Tensor a = torch::zeros({50, 1});
         a.narrow(0, 0, 7).normal_();
         double error = 0;
         for (int t = 0; t < 6000; ++t) {
-          const Tensor x = torch::randn({8, 50}), y = torch::mm(x, a) + 0.1 * torch::randn({8, 1});
+          const Tensor x = torch::randn({8, 50});
+          const Tensor y = torch::tanh(torch::mm(x, a)) + 0.1 * torch::randn({8, 1});
           optimizer->zero_grad();
           torch::mse_loss(net->forward(x), y).backward();
           optimizer->step();
@@ -503,8 +510,8 @@ TEST_CASE("TargetSparsity: reaches its target from 100 times off, with every opt
           control.step();
           if (t >= 4000) error += std::abs(control.zeros() - target) / 2000;
         }
-        CAPTURE(name, target, start, control.factor(), control.zeros());
-        REQUIRE(error < 0.03);
+        CAPTURE(name, target, off, control.factor(), control.zeros());
+        REQUIRE(error < (target > 0.8 ? 0.01 : 0.05));
       }
     }
   }

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include <torchreg/detail/engine/holding.hpp>
+#include <torchreg/detail/solution/holding.hpp>
 #include <torchreg/penalty.hpp>
 
 namespace torchreg {

@@ -26,7 +26,17 @@ inline std::vector<std::string> labels_of(const std::vector<Entry>& entries) {
   return labels;
 }
 
-inline std::string memory_key(std::size_t index) { return "memory" + std::to_string(index); }
+/// visit(tensor, name) for each operand of an entry that is saved; the others are asked for anew.
+template <class Kept, class Visit>
+void for_each_saved(Kept& kept, std::size_t index, const Visit& visit) {
+  Operands<const char*> names;
+  names.memory = "memory";
+  for_each_operand(
+      [&](auto& tensor, const char* name) {
+        if (name != nullptr) visit(tensor, name + std::to_string(index));
+      },
+      kept, names);
+}
 
 inline void save(torch::serialize::OutputArchive& archive, const Ledger& ledger, int64_t calls) {
   std::vector<int64_t> counts{calls};
@@ -41,9 +51,9 @@ inline void save(torch::serialize::OutputArchive& archive, const Ledger& ledger,
       counts.insert(counts.end(), {writes.count, writes.replaced, writes.moves});
     }
     rates.insert(rates.end(), {entry.pending_rate, entry.pending_scale, entry.kappa});
-    if (entry.kept.memory.defined()) {
-      archive.write(memory_key(i), entry.kept.memory, /*is_buffer=*/true);
-    }
+    for_each_saved(entry.kept, i, [&](const torch::Tensor& tensor, const std::string& name) {
+      if (tensor.defined()) archive.write(name, tensor, /*is_buffer=*/true);
+    });
   }
   archive.write("format", c10::IValue(kFormat));
   archive.write("tensors", c10::IValue(labels_of(ledger.entries())));
@@ -86,10 +96,11 @@ inline void load(torch::serialize::InputArchive& archive, Ledger& ledger, int64_
     entry.pending_rate = rate[0];
     entry.pending_scale = rate[1];
     entry.kappa = rate[2];
-    torch::Tensor& memory = entry.kept.memory;
-    memory = torch::Tensor();
-    archive.try_read(memory_key(i), memory, /*is_buffer=*/true);
-    if (memory.defined() && memory.is_inference()) memory = memory.clone();
+    for_each_saved(entry.kept, i, [&](torch::Tensor& tensor, const std::string& name) {
+      tensor = torch::Tensor();
+      archive.try_read(name, tensor, /*is_buffer=*/true);
+      if (tensor.defined() && tensor.is_inference()) tensor = tensor.clone();
+    });
     const Reading reading = ledger.state_of(entry);
     entry.mark_seen(reading, count[4]);
     const auto writes = [&](int k) { return Writes{count[k], count[k + 1] != 0, count[k + 2]}; };

@@ -2,12 +2,10 @@
 
 #include <torch/types.h>
 
-#include <cmath>
-#include <limits>
 #include <string>
 #include <vector>
 
-#include <torchreg/detail/engine/distance.hpp>
+#include <torchreg/detail/solution/distance.hpp>
 
 namespace torchreg::detail {
 
@@ -47,27 +45,20 @@ class Holding {
   /// data of its own. Entries whose factor is 0 are not penalized.
   void add(const Update& update) {
     const auto exact = [](const torch::Tensor& tensor) {
-      return tensor.defined() ? tensor.cpu().to(torch::kDouble) : tensor;
+      return tensor.defined() ? tensor.cpu().to(torch::kDouble).contiguous() : tensor;
     };
     torch::Tensor gradient = exact(update.tensors.gradient), data = exact(update.tensors.data);
     TORCH_CHECK_VALUE(gradient.isfinite().all().item<bool>(), "lambda_max: the gradient of ",
                       literal(update.path()), " is not finite");
     torch::Tensor factor = torch::full_like(gradient, update.numbers.strength);
     if (update.tensors.factor.defined()) factor = factor * exact(update.tensors.factor);
-    if (!is_separable<Formula>) factor = factor.max();
     if (is_separable<Formula>) {
-      torch::Tensor kept = factor > 0;
-      if (!has_data<Formula> && kept.any().item<bool>()) {
-        const torch::Tensor ratio = gradient.flatten() / factor.flatten();
-        const torch::Tensor of_kept = ratio.masked_fill(kept.flatten().logical_not(), 0);
-        kept = torch::zeros_like(kept).flatten();
-        kept[of_kept.argmax()] = true;
-        kept[of_kept.argmin()] = true;
-        kept = kept.view(factor.sizes()) & (factor > 0);
-      }
-      gradient = gradient.masked_select(kept);
-      factor = factor.masked_select(kept);
-      if (data.defined()) data = data.masked_select(kept);
+      const torch::Tensor asked = has_data<Formula> ? factor > 0 : first_to_leave(gradient, factor);
+      gradient = gradient.masked_select(asked);
+      factor = factor.masked_select(asked);
+      if (data.defined()) data = data.masked_select(asked);
+    } else {
+      factor = torch::full({}, update.numbers.strength, torch::kDouble);
     }
     if (gradient.numel() == 0 || factor.max().item<double>() == 0) return;
     has_gradient_ = has_gradient_ || (gradient != 0).any().item<bool>();
@@ -76,6 +67,17 @@ class Holding {
     x.factor = factor;
     x.data = data;
     problems_.push_back({x, update.path()});
+  }
+
+  /// The entries with the least and the largest gradient, each over its factor.
+  static torch::Tensor first_to_leave(const torch::Tensor& gradient, const torch::Tensor& factor) {
+    const torch::Tensor first = torch::zeros_like(gradient, torch::kBool);
+    const torch::Tensor is_asked = factor > 0;
+    if (!is_asked.any().item<bool>()) return first;
+    const torch::Tensor ratio = (gradient / factor).masked_fill(is_asked.logical_not(), 0);
+    first.view(-1)[ratio.argmax()] = true;
+    first.view(-1)[ratio.argmin()] = true;
+    return first & is_asked;
   }
 
   const Formula& formula_;

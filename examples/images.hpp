@@ -1,0 +1,56 @@
+// Fashion-MNIST for the examples: images as rows, the MLP 784-200-200-10, an epoch, its accuracy
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+
+struct Images {
+  torch::Tensor x, y;
+
+  Images rows(const torch::Tensor& index) const {
+    return {x.index_select(0, index), y.index_select(0, index)};
+  }
+};
+
+// The first `count` images of a folder with the four uncompressed idx files.
+inline Images load_images(const std::string& folder, bool for_training, int64_t count) {
+  using torch::data::datasets::MNIST;
+  if (!std::ifstream(folder + "/train-images-idx3-ubyte")) {
+    std::fprintf(stderr, "--data: no train-images-idx3-ubyte in %s\n", folder.c_str());
+    std::exit(EXIT_FAILURE);
+  }
+  const MNIST set(folder, for_training ? MNIST::Mode::kTrain : MNIST::Mode::kTest);
+  const torch::Tensor x = (set.images().slice(0, 0, count) - 0.2860) / 0.3530;
+  return {x.flatten(1), set.targets().slice(0, 0, count)};
+}
+
+inline torch::nn::Sequential make_mlp() {
+  using namespace torch::nn;
+  return Sequential(Linear(784, 200), ReLU(), Linear(200, 200), ReLU(), Linear(200, 10));
+}
+
+inline torch::Tensor loss_on(torch::nn::Sequential& model, const Images& images) {
+  return torch::cross_entropy_loss(model->forward(images.x), images.y);
+}
+
+inline double accuracy_on(torch::nn::Sequential& model, const Images& images) {
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor right = model->forward(images.x).argmax(1) == images.y;
+  return right.to(torch::kDouble).mean().item<double>();
+}
+
+// An epoch in batches of 64: backward(loss) makes the gradients, after_step() follows each step.
+template <class Backward, class AfterStep>
+void train_epoch(torch::nn::Sequential& model, torch::optim::Optimizer& optimizer,
+                 const Images& train, Backward backward, AfterStep after_step) {
+  for (const torch::Tensor& batch : torch::randperm(train.x.size(0)).split(64)) {
+    optimizer.zero_grad();
+    backward(loss_on(model, train.rows(batch)));
+    optimizer.step();
+    after_step();
+  }
+}
