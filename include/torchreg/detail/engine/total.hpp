@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include <torchreg/detail/engine/in_pieces.hpp>
+#include <torchreg/detail/engine/pieces.hpp>
 
 namespace torchreg::detail {
 

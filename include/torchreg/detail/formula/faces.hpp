@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include <torchreg/detail/formula/traits.hpp>
+#include <torchreg/detail/formula/declared.hpp>
 #include <torchreg/detail/text/text.hpp>
 
 #include <torchreg/detail/processor/inline_begin.hpp>

@@ -7,8 +7,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <torchreg/detail/formula/number.hpp>
-#include <torchreg/detail/formula/traits.hpp>
+#include <torchreg/detail/formula/declared.hpp>
 #include <torchreg/detail/text/checks.hpp>
 #include <torchreg/parameters.hpp>
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include <torchreg/detail/engine/bind.hpp>
-#include <torchreg/detail/engine/in_pieces.hpp>
+#include <torchreg/detail/engine/pieces.hpp>
 
 namespace torchreg::detail {
 
@@ -98,7 +98,7 @@ void append_distances(const Formula& formula, Updates updates, std::vector<Dista
     const auto& w = update.tensors.w;
     const bool in_pieces = is_separable<Formula> && has_slope<Formula> && w.is_cpu();
     if (in_pieces) {
-      InPieces::for_each_piece(update.tensors, kPiece, add);
+      for_each_piece(update.tensors, kPiece, add);
     } else {
       add(update.tensors);
     }

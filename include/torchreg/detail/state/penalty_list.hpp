@@ -9,7 +9,7 @@
 #include <vector>
 
 #include <torchreg/detail/engine/prox_all.hpp>
-#include <torchreg/detail/formula/traits.hpp>
+#include <torchreg/detail/formula/declared.hpp>
 #include <torchreg/detail/state/entry.hpp>
 
 namespace torchreg::detail {
@@ -19,6 +19,19 @@ constexpr bool is_penalty = false;
 template <class T>
 constexpr bool is_penalty<T, std::void_t<decltype(std::declval<const T&>().formula()),
                                          decltype(std::declval<const T&>().selector())>> = true;
+
+template <class Penalty>
+using FactorsOf = decltype(a<Penalty>().factors());
+
+/// What a penalty is multiplied by; 1 for a class of a user's own.
+template <class Penalty>
+const Factors& factors_of([[maybe_unused]] const Penalty& penalty) {
+  static const Factors none;
+  if constexpr (Has<FactorsOf, Penalty>::value)
+    return penalty.factors();
+  else
+    return none;
+}
 
 /// True, or the error of require_prox().
 template <class Penalty>
@@ -51,7 +64,7 @@ struct PenaltyList {
   Bound bound_to(std::size_t wanted, const Parameter& parameter) const {
     Bound bound;
     with_penalty(wanted, [&](const auto& penalty) {
-      bound = detail::bound_to(penalty.formula(), penalty.factors(), parameter);
+      bound = detail::bound_to(penalty.formula(), factors_of(penalty), parameter);
     });
     return bound;
   }
@@ -60,7 +73,7 @@ struct PenaltyList {
     using Texts = std::vector<std::string>;
     return std::apply(
         [](const auto&... each) {
-          return Texts{describe_penalty(each.formula(), each.factors())...};
+          return Texts{describe_penalty(each.formula(), factors_of(each))...};
         },
         tuple);
   }
@@ -85,7 +98,7 @@ void for_each_penalty(const std::vector<Entry>& entries, const PenaltyList<Penal
       for (const Entry& entry : entries) {
         if (entry.penalty != index) continue;
         updates.push_back({entry.bound_tensors(), {}, &entry.parameter});
-        updates.back().numbers.strength = entry.strength * penalty.factors().number();
+        updates.back().numbers.strength = entry.strength * factors_of(penalty).number();
       }
       act(penalty, updates);
     });
@@ -120,7 +133,7 @@ void act(std::vector<Entry>& entries, const std::vector<Reading>& readings,
       owners.push_back(&entry);
     }
     penalties.with_penalty(penalty, [&](const auto& own) {
-      for (Update& update : updates) update.numbers.strength *= own.factors().number();
+      for (Update& update : updates) update.numbers.strength *= factors_of(own).number();
       prox_all(own.formula(), std::move(updates), [&](std::size_t i) { owners[i]->settle(); });
     });
   }
