@@ -28,6 +28,23 @@ void train(Net& net, bool as_loss_term) {
   }
 }
 
+// The same in a Sequential, whose matrix has a path: all it takes is a selector.
+void train_sequential() {
+  torch::manual_seed(0);
+  torch::nn::Sequential net(torch::nn::Linear(30, 10), torch::nn::Tanh(), torch::nn::Linear(10, 1));
+  const torch::Tensor x = torch::randn({256, 30});
+  const torch::Tensor y = x.slice(1, 0, 2).sum(1, /*keepdim=*/true).tanh();
+  torch::optim::Adam optimizer(net->parameters(), 1e-2);
+  torchreg::ProximalStep prox(optimizer, net, torchreg::L1(1e-2, torchreg::named("0.weight")));
+  for (int step = 0; step < 1000; ++step) {
+    optimizer.zero_grad();
+    torch::mse_loss(net->forward(x), y).backward();
+    optimizer.step();
+    prox.step();
+  }
+  std::cout << "a Sequential, L1 on its \"0.weight\"\n" << torchreg::sparsity(net);
+}
+
 int main() {
   torch::set_num_threads(1);  // the tensors are too small for more
   for (const bool as_loss_term : {true, false}) {
@@ -40,4 +57,5 @@ int main() {
               << ", 1e-2 * sum |w| = " << 1e-2 * w.abs().sum().item<double>() << "\n"
               << torchreg::sparsity(net) << "\n";
   }
+  train_sequential();
 }
