@@ -58,7 +58,7 @@ int main() {
   torch::set_num_threads(1);  // the tensors are too small for more
   const Tensor ridge = train<SGD>(Way::by_hand, SGDOptions(0.01).momentum(0.9));
   std::printf("relative distance from ridge regression, lambda %g\n%21s%15s%15s%15s\n", lambda,
-              "0.5 λ Σ w² by hand", "L2 term", "L2 prox", "weight_decay");
+              "by hand", "L2 term", "L2 prox", "weight_decay");
   print_row<SGD>("SGD", SGDOptions(0.01).momentum(0.9), ridge);
   print_row<Adam>("Adam", AdamOptions(0.02), ridge);
   print_row<AdamW>("AdamW", AdamWOptions(0.02).weight_decay(0), ridge);
