@@ -156,6 +156,21 @@ TEST_CASE("scaled_by: each parameter has its factor, also where small ones are s
   }
 }
 
+TEST_CASE("scaled_by: some parameters may have a number and others a factor per entry") {
+  const Tensor a = row({1, -2}).requires_grad_(), b = row({3, -4}).requires_grad_();
+  const L1 l1 = L1(1).scaled_by([](const Parameter& p) {
+    return p.path == "tensor 0" ? torch::full({}, 10.0, torch::kDouble) : row({0, 5});
+  });
+  const Tensor term = l1({a, b});
+  REQUIRE(term.item<double>() == 50);
+  term.backward();
+  REQUIRE(torch::equal(a.grad(), row({10, -10})));
+  REQUIRE(torch::equal(b.grad(), row({0, -5})));
+  l1.prox_({a, b}, 0.1);
+  REQUIRE(torch::allclose(a, row({0, -1})));
+  REQUIRE(torch::allclose(b, row({3, -3.5})));
+}
+
 TEST_CASE("scaled_by: the step asks a callable where it is made, and a number at any time") {
   int asked = 0;
   const Tensor w = torch::ones({4}).requires_grad_();

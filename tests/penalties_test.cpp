@@ -346,7 +346,7 @@ TEST_CASE("prox_: a piece has no more entries than it may, however long a row is
     int64_t entries = 0;
     torchreg::detail::Operands<Tensor> tensors;
     tensors.w = w;
-    torchreg::detail::InPieces::for_each_piece(tensors, 100, [&](const auto& piece) {
+    torchreg::detail::for_each_piece(tensors, 100, [&](const auto& piece) {
       REQUIRE(piece.w.numel() <= 100);
       entries += piece.w.numel();
     });
