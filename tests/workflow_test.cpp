@@ -317,7 +317,7 @@ TEST_CASE("Support: counts, changes, masks, and what differs") {
 
 TEST_CASE("FixedSupport: zeros stay, all else trains freely, after every optimizer") {
   for (const auto& [name, make, is] : support::optimizer_cases()) {
-    for (const auto type : {torch::kDouble, torch::kFloat, torch::kHalf}) {
+    for (const auto type : {torch::kDouble, torch::kFloat, torch::kBFloat16}) {
       CAPTURE(name, type);
       torch::manual_seed(0);
       const Tensor start = torch::randn({6, 5}, torch::kDouble).to(type);

@@ -25,7 +25,7 @@ inline torch::Tensor constants_like(const std::string& what, const torch::Tensor
   check_broadcasts(what, constants, parameter);
   torch::NoGradGuard no_grad;
   const auto options = w.options().dtype(compute_type(w.scalar_type()));
-  const torch::Tensor wide = constants.to(options).expand(w.sizes());
+  torch::Tensor wide = constants.to(options).expand(w.sizes());
   if (wide.strides() == w.strides() && !wide.is_alias_of(w)) return wide;
   return torch::empty_like(w.detach(), options).copy_(wide);
 }

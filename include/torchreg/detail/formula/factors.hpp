@@ -49,7 +49,7 @@ class Factors {
 
   /// What the callable says of a parameter. Does not wait for a device.
   Factor at(const std::string& who, const Parameter& parameter) const {
-    const Factor factor = of_parameter_(parameter);
+    Factor factor = of_parameter_(parameter);
     const std::string what = who + ": factor of " + literal(parameter.path);
     check_strength(what, factor.number);
     if (!factor.is_tensor) return factor;

@@ -71,7 +71,7 @@ class Holding {
 
   /// The entries with the least and the largest gradient, each over its factor.
   static torch::Tensor first_to_leave(const torch::Tensor& gradient, const torch::Tensor& factor) {
-    const torch::Tensor first = torch::zeros_like(gradient, torch::kBool);
+    torch::Tensor first = torch::zeros_like(gradient, torch::kBool);
     const torch::Tensor is_asked = factor > 0;
     if (!is_asked.any().item<bool>()) return first;
     const torch::Tensor ratio = (gradient / factor).masked_fill(is_asked.logical_not(), 0);
