@@ -118,7 +118,7 @@ struct Prox {
   }
   template <class Where, class Has>
   TORCHREG_INLINE bool some_stay(const Where& /*moves*/, const Has& has) const {
-    return has.moment || has.factor || !keeps_nonfinite;
+    return has.moment || !keeps_nonfinite;
   }
 
   static constexpr double kInf = std::numeric_limits<double>::infinity();
