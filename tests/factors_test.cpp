@@ -39,6 +39,16 @@ struct Careless {
   }
 };
 
+/// Shrinks by a quarter more than it should, at a step of 0 too.
+template <bool in_lanes>
+struct Eager {
+  static constexpr bool takes_lanes = in_lanes;
+  template <class X>
+  X prox(const X& w, const X& step) const {
+    return shrink(w, X(step + 0.25));
+  }
+};
+
 /// The norm of a whole tensor.
 struct Whole {
   static constexpr bool is_separable = false;
@@ -208,6 +218,12 @@ TEST_CASE("scaled_by: an entry whose factor is 0 is left alone, whatever the for
   };
   check(Careless<true>());
   check(Careless<false>());
+  for (const bool in_lanes : {true, false}) {
+    const Tensor w = start.clone();
+    if (in_lanes) Penalty(Eager<true>()).scaled_by(0).prox_(w, 0.5);
+    if (!in_lanes) Penalty(Eager<false>()).scaled_by(0).prox_(w, 0.5);
+    REQUIRE(torch::equal(w, start));
+  }
   const Tensor zero = torch::tensor({0.0f, -0.0f});
   L1(1).scaled_by(0).prox_(zero, 1);
   REQUIRE(support::negative_zeros(zero) == 0);

@@ -56,8 +56,7 @@ struct Prox {
     if (has.moment || has.data || has.factor) return;
     const X inf = kInf, nan = std::numeric_limits<double>::quiet_NaN(), none = 0;
     const X of_nan = prox_at(formula, nan, step, none, NoPath());
-    keeps_nonfinite = !((of_nan == of_nan) | (step == none) |
-                        (prox_at(formula, inf, step, none, NoPath()) != inf) |
+    keeps_nonfinite = !((of_nan == of_nan) | (prox_at(formula, inf, step, none, NoPath()) != inf) |
                         (prox_at(formula, -inf, step, none, NoPath()) != -inf))
                            .any();
   }
