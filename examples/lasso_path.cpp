@@ -1,5 +1,4 @@
-// The path of the lasso on the diabetes data, with Adam: 50 lambdas, a certificate at each, and
-// glmnet
+// The path of the lasso with Adam: 50 lambdas, a certificate at each, and glmnet's coefficients
 #include <torch/torch.h>
 #include <torchreg/torchreg.hpp>
 
