@@ -125,9 +125,8 @@ struct Entry {
     kappa = has_buffer ? momentum_limit(*reading.momentum) : kBeforeFirstStep;
   }
 
-  /// The parameter, and what binds it to its penalty.
-  Operands<torch::Tensor> bound_tensors() const {
-    Operands<torch::Tensor> tensors;
+  /// The parameter, and what binds it to its penalty, beside an optimizer's state.
+  Operands<torch::Tensor> bound_tensors(Operands<torch::Tensor> tensors = {}) const {
     tensors.w = parameter.tensor;
     tensors.data = kept.data;
     tensors.factor = kept.factor;
@@ -136,10 +135,7 @@ struct Entry {
 
   /// One step for all pending moves: their sum, or the current one per entry times their scales.
   Update pending_update(const Reading& reading) const {
-    Update update{reading.state, {}, &parameter};
-    update.tensors.w = parameter.tensor;
-    update.tensors.data = kept.data;
-    update.tensors.factor = kept.factor;
+    Update update{bound_tensors(reading.state), {}, &parameter};
     update.tensors.memory = kept.memory;
     Metric metric = reading.metric;
     const bool is_scalar = !reading.state.moment.defined() && !reading.state.given.defined();
