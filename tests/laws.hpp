@@ -20,12 +20,13 @@ namespace laws {
 using torch::Tensor;
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr double kAll = 1e300;  ///< beyond every slope
 
 /// A penalty, and R of one number: its value, its subdifferential as an interval, and the prox of
 /// its conjugate R* with step sigma (convex penalties only).
 struct Case {
   std::string name;
-  std::function<Tensor(const Tensor& w)> term;
+  std::function<Tensor(const Tensor& w)> term;  ///< none of a constraint
   std::function<void(const Tensor& w, const Tensor& step)> prox_;
   std::function<double(double z)> value;
   std::function<std::pair<double, double>(double z)> subdifferential;
@@ -33,11 +34,18 @@ struct Case {
   bool has_second_derivative = true;
   bool is_arithmetic = true;  ///< + - * /, which round alike everywhere; not log
   bool is_identity = false;   ///< its prox
+  bool is_even = true;
 };
 
 template <class Penalty, class... More>
 Case make_case(const std::string& name, const Penalty& penalty, More... more) {
-  return {name, [penalty](const Tensor& w) { return penalty(w); },
+  std::function<Tensor(const Tensor& w)> term;
+  using Formula = std::decay_t<decltype(penalty.formula())>;
+  if constexpr (torchreg::detail::HasValue<Formula>::value &&
+                !torchreg::detail::is_constraint<Formula>) {
+    term = [penalty](const Tensor& w) { return penalty(w); };
+  }
+  return {name, term,
           [penalty](const Tensor& w, const Tensor& step) {
             if (step.dim() == 0 && w.dim() > 0) {
               penalty.prox_(w, step.item<double>());  // in lanes, where a step per entry is not
@@ -48,20 +56,14 @@ Case make_case(const std::string& name, const Penalty& penalty, More... more) {
           more...};
 }
 
-/// lambda log(1 + |w|/eps), a formula of a user's: not convex.
-struct LogSum {
-  double lambda, eps;
-  Tensor value(const Tensor& w) const { return lambda * (w.abs() / eps).log1p(); }
+/// A user's: lambda Σ ||w| - 1|, whose prox draws weights to -1 and 1. Not convex.
+struct Binary {
+  double lambda;
+  Tensor value(const Tensor& w) const { return lambda * (w.abs() - 1).abs(); }
   Tensor prox(const Tensor& w, const Tensor& step) const {
-    const Tensor a = w.abs(), u = (step * lambda).to(w.scalar_type());
-    const Tensor root = ((a + eps).square() - 4 * u).clamp_min(0).sqrt();
-    const Tensor r = (0.5 * (a - eps + root)).clamp_min(0);
-    const auto cost = [&](const Tensor& z) {
-      return 0.5 * (z - a).square() + u * (z / eps).log1p();
-    };
-    const Tensor zero = torch::zeros_like(r);
-    const Tensor best = torch::where((a + eps).square() < 4 * u, zero, r);
-    return w.sign() * torch::where(cost(best) < cost(zero), best, zero);
+    const Tensor from_one = w.abs() - 1, t = (lambda * step).expand_as(w).to(w.scalar_type());
+    const Tensor sign = torch::ones_like(w).masked_fill(w < 0, -1);
+    return sign * (1 + torchreg::shrink(from_one, t));
   }
 };
 
@@ -73,6 +75,22 @@ inline Case of_identity(Case c) {
 inline Case of_logarithms(Case c) {
   c.is_arithmetic = false;
   return c;
+}
+
+inline Case uneven(Case c) {
+  c.is_even = false;
+  return c;
+}
+
+/// The subdifferential of p(|z|) from p'(a) and from that at 0; nearly all numbers, for one without
+/// bound.
+template <class Slope>
+auto even_subdifferential(Slope slope, double at_zero) {
+  return [=](double z) {
+    if (z == 0) return std::pair{-at_zero, at_zero};
+    const double signed_slope = std::copysign(slope(std::abs(z)), z);
+    return std::pair{signed_slope, signed_slope};
+  };
 }
 
 inline std::vector<Case> cases() {
@@ -88,6 +106,41 @@ inline std::vector<Case> cases() {
           const double beyond = std::max(std::abs(v) - l1, 0.0);
           const double shrunk = l2 == 0 ? 0 : beyond / (1 + sigma / l2);
           return std::copysign(std::min(std::abs(v), l1) + shrunk, v);
+        });
+  };
+  const auto mcp = [](double lambda, double gamma) {
+    return make_case(
+        "MCP", torchreg::MCP(lambda, gamma),
+        [=](double z) {
+          const double a = std::abs(z);
+          return a <= gamma * lambda ? lambda * a - a * a / (2 * gamma)
+                                     : gamma * lambda * lambda / 2;
+        },
+        even_subdifferential([=](double a) { return std::max(lambda - a / gamma, 0.0); }, lambda));
+  };
+  const auto scad = [](double lambda, double a) {
+    return make_case(
+        "SCAD", torchreg::SCAD(lambda, a),
+        [=](double z) {
+          const double t = std::abs(z);
+          if (t <= lambda) return lambda * t;
+          if (t > a * lambda) return lambda * lambda * (a + 1) / 2;
+          return (2 * a * lambda * t - t * t - lambda * lambda) / (2 * (a - 1));
+        },
+        even_subdifferential(
+            [=](double t) {
+              return t <= lambda ? lambda : std::max(a * lambda - t, 0.0) / (a - 1);
+            },
+            lambda));
+  };
+  const auto box = [](const std::string& name, const auto& penalty, double low, double high) {
+    return make_case(
+        name, penalty, [=](double z) { return z < low || z > high ? kInf : 0; },
+        [=](double z) {
+          return std::pair{z == low ? -kAll : 0, z == high ? kAll : 0};
+        },
+        [=](double v, double sigma) {
+          return v - sigma * std::min(std::max(v / sigma, low), high);
         });
   };
   const double lambda = 0.4, eps = 0.5;
@@ -109,12 +162,37 @@ inline std::vector<Case> cases() {
                               }),
                               0, 0)),
       of_logarithms(make_case(
-          "LogSum", torchreg::Penalty(LogSum{lambda, eps}),
+          "LogSum", torchreg::LogSum(lambda, eps),
           [=](double z) { return lambda * std::log1p(std::abs(z) / eps); },
+          even_subdifferential([=](double a) { return lambda / (a + eps); }, lambda / eps))),
+      of_logarithms(make_case(
+          "LHalf", torchreg::LHalf(lambda),
+          [=](double z) { return lambda * std::sqrt(std::abs(z)); },
+          even_subdifferential([=](double a) { return lambda / (2 * std::sqrt(a)); }, kAll))),
+      of_logarithms(mcp(0.7, 3)),
+      of_logarithms(mcp(0.3, 0.4)),
+      of_logarithms(scad(0.7, 3.7)),
+      of_logarithms(scad(0.15, 9)),
+      of_logarithms(make_case(
+          "L0", torchreg::L0(0.7), [](double z) { return z == 0 ? 0 : 0.7; },
+          even_subdifferential([](double) { return 0.0; }, kAll))),
+      uneven(box("Box", torchreg::Box(-0.5, 1.25), -0.5, 1.25)),
+      uneven(box("NonNegative", torchreg::NonNegative(), 0, kInf)),
+      uneven(make_case(
+          "NonNegative L1", torchreg::NonNegative(torchreg::L1(0.35).scaled_by(2)),
+          [](double z) { return z < 0 ? kInf : 0.7 * z; },
+          [](double z) {
+            return std::pair{z == 0 ? -kAll : 0.7, 0.7};
+          },
+          [](double v, double) { return std::min(v, 0.7); })),
+      uneven(make_case(
+          "a user's", torchreg::Penalty(Binary{lambda}),
+          [=](double z) { return lambda * std::abs(std::abs(z) - 1); },
           [=](double z) {
-            if (z == 0) return std::pair{-lambda / eps, lambda / eps};
-            const double slope = std::copysign(lambda / (std::abs(z) + eps), z);
-            return std::pair{slope, slope};
+            if (z == 0) return std::pair{-lambda, lambda};
+            const double low = std::abs(z) <= 1 ? -lambda : lambda;
+            const double high = std::abs(z) < 1 ? -lambda : lambda;
+            return z > 0 ? std::pair{low, high} : std::pair{-high, -low};
           })),
   };
 }
@@ -184,7 +262,7 @@ void for_all(Law law) {
   torch::manual_seed(20);
   for (const Case& c : cases()) {
     for (const torch::ScalarType type : dtypes()) {
-      for (const double s : {0.01, 0.5, 30.0}) {
+      for (const double s : {0.01, 0.5, 2.5, 30.0}) {
         for (const auto& [layout, x] : layouts(type, 1 + s)) {
           CAPTURE(c.name, type, layout, s);
           law(c, x, torch::full({}, s, torch::kDouble));

@@ -86,7 +86,7 @@ TEST_CASE("Law 5: step zero changes nothing but -0.0, and a constant metric is t
     for (const Tensor& zero :
          {torch::zeros({}, torch::kDouble), torch::zeros(x.sizes(), torch::kDouble)}) {
       const Tensor z = proxed(c, x, zero);
-      if (c.conjugate_prox) REQUIRE(same_bits(z, x + 0.0));
+      if (c.conjugate_prox || !c.term) REQUIRE(same_bits(z, x + 0.0));
       REQUIRE(torch::allclose(z.to(torch::kDouble), x.to(torch::kDouble),
                               tolerance(x.scalar_type()), tolerance(x.scalar_type())));
     }
@@ -102,7 +102,7 @@ TEST_CASE("Law 5: step zero changes nothing but -0.0, and a constant metric is t
 TEST_CASE("Law 6: equivariance under sign, order and layout") {
   for_all([](const Case& c, const Tensor& x, const Tensor& step) {
     const Tensor z = proxed(c, x, step);
-    REQUIRE(same_bits(proxed(c, -x, step), -z + 0.0));
+    if (c.is_even) REQUIRE(same_bits(proxed(c, -x, step), -z + 0.0));
     const Tensor flat = x.contiguous().view(-1);
     const Tensor flat_step = step.expand_as(x).contiguous().view(-1);
     const Tensor order = torch::randperm(x.numel());
@@ -128,6 +128,7 @@ TEST_CASE("Law 6: L1 and L2 scale, prox of s lambda/a at x/a = prox of s lambda 
 
 TEST_CASE("Law 7: the term is the sum of R, and its slope is that of R, finite at zero") {
   for_all([](const Case& c, const Tensor& x, const Tensor&) {
+    if (!c.term) return;
     const Tensor w = laws::copy_of(x).requires_grad_();
     const Tensor term = c.term(w);
     const auto type = w.scalar_type();
@@ -139,7 +140,7 @@ TEST_CASE("Law 7: the term is the sum of R, and its slope is that of R, finite a
     for (std::size_t i = 0; i < ws.size(); ++i) {
       const auto [low, high] = c.subdifferential(ws[i]);
       CAPTURE(i, ws[i], low, high);
-      REQUIRE(gradient[i] == Approx(0.5 * (low + high)).epsilon(tolerance(type)).margin(1e-12));
+      REQUIRE(gradient[i] == Approx(0.5 * (low + high)).epsilon(tolerance(type)).margin(error));
     }
   });
 }
@@ -149,6 +150,7 @@ TEST_CASE("Law 7: first and second derivatives are those of finite differences o
   const double h = 1e-5;
   for (const Case& c : laws::cases()) {
     CAPTURE(c.name);
+    if (!c.term) continue;
     const Tensor w = (torch::rand({6}, torch::kDouble) + 0.2).requires_grad_();
     const Tensor first = torch::autograd::grad({c.term(w)}, {w}, {}, true, true)[0];
     const Tensor weights = torch::randn({6}, torch::kDouble);
@@ -178,7 +180,7 @@ TEST_CASE("Law 10: the zeros of a prox are those that its optimality condition p
     REQUIRE(support::negative_zeros(z.to(torch::kFloat)) == 0);
     if (!c.conjugate_prox || x.scalar_type() != torch::kDouble) return;
     const auto [low, high] = c.subdifferential(0);
-    const Tensor predicted = x.abs() <= step * std::max(high, -low);
+    const Tensor predicted = (x <= step * high) & (x >= step * low);
     REQUIRE(torch::equal(z == 0, predicted));
   });
 }
@@ -193,7 +195,7 @@ TEST_CASE("Law 12: NaN and infinities are kept, and denormals are as good as oth
         const Tensor z = proxed(c, x, step);
         REQUIRE(torch::equal(z.isnan(), x.isnan()));
         REQUIRE(torch::equal(z.isinf(), x.isinf()));
-        REQUIRE(torch::equal(z.slice(0, 1, 3), x.slice(0, 1, 3)));
+        REQUIRE(torch::equal(z.slice(0, 1, 3), x.slice(0, 1, 3)));  // also of a constraint
       }
       REQUIRE(torchreg::sparsity(x).tensors[0].nonfinite == 3);
       REQUIRE(torchreg::sparsity(x).zeros == 0);
@@ -219,6 +221,7 @@ TEST_CASE("Law 14: CPU and CUDA agree, to the bit for proxes") {
     if (c.is_arithmetic) REQUIRE(same_bits(on_device.cpu(), z));
     const double error =
         tolerance(x.scalar_type() == torch::kDouble ? torch::kDouble : torch::kFloat);
+    if (!c.term) return;
     REQUIRE(c.term(x.to(torch::kCUDA)).item<double>() ==
             Approx(c.term(x).item<double>()).epsilon(10 * error));
   });
@@ -232,16 +235,18 @@ TEST_CASE("Law 16: one, two and eight threads give the same bits") {
     std::vector<Tensor> values, gradients, proxes;
     for (const int count : {1, 2, 8}) {
       at::set_num_threads(count);
-      const Tensor term = c.term(x);
-      values.push_back(term.detach());
-      gradients.push_back(torch::autograd::grad({term}, {x})[0]);
+      if (c.term) {
+        const Tensor term = c.term(x);
+        values.push_back(term.detach());
+        gradients.push_back(torch::autograd::grad({term}, {x})[0]);
+      }
       proxes.push_back(proxed(c, x.detach(), torch::tensor(0.3)));
     }
     at::set_num_threads(threads);
     CAPTURE(c.name);
     for (std::size_t i = 1; i < 3; ++i) {
-      REQUIRE(same_bits(values[0], values[i]));
-      REQUIRE(same_bits(gradients[0], gradients[i]));
+      if (c.term) REQUIRE(same_bits(values[0], values[i]));
+      if (c.term) REQUIRE(same_bits(gradients[0], gradients[i]));
       REQUIRE(same_bits(proxes[0], proxes[i]));
     }
   }

@@ -24,6 +24,7 @@ namespace torchreg {
 //   static constexpr Domain domain = ...;        else of entries
 //   static constexpr Memory memory = ...;        else of entries, if the domain is
 //   static constexpr bool is_constraint = true;  as a term it shall not compile
+//   void check() const;                          throws where strengths do not go together
 //   bool makes_zeros() const;                    whether these strengths need a memory
 //   std::vector<Strength> strengths() const;     checked at each use
 //   torch::Tensor data(const Parameter& parameter) const;
@@ -36,7 +37,7 @@ namespace torchreg {
 // that take one, with steps of their shapes, and by a term without steps.
 //
 // X is torch::Tensor or, with takes_lanes, a register of several entries, by which a tensor on the
-// CPU is read and written once. Registers have + - * / > < == != & | and Tensor's abs, sign, clamp,
+// CPU is read and written once. Registers have + - * / > < <= == != & | and Tensor's abs, sign, clamp,
 // clamp_min, where, masked_fill, lerp, isfinite, reciprocal and sqrt.
 //
 // NaN and infinite entries, and steps of 0, never reach the result: such entries stay as they are.
@@ -61,6 +62,7 @@ struct Range {
 constexpr Range at_least(double low) { return {low, false}; }
 constexpr Range above(double low) { return {low, true}; }
 constexpr Range fraction() { return {0, false, 1}; }
+constexpr Range any_number() { return {-std::numeric_limits<double>::infinity()}; }  // or infinite
 
 /// A number in a formula with its name, and the range that it must be in: finite and >= 0.
 struct Strength {

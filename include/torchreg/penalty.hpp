@@ -21,8 +21,8 @@ namespace torchreg {
 template <class Formula>
 class Penalty {
  public:
-  explicit Penalty(Formula formula, Selector selector = weights())
-      : formula_(std::move(formula)), selector_(std::move(selector)) {
+  explicit Penalty(Formula formula, Selector selector = weights(), detail::Factors factors = {})
+      : formula_(std::move(formula)), selector_(std::move(selector)), factors_(std::move(factors)) {
     detail::check_strengths(formula_);
   }
 

@@ -1,11 +1,18 @@
 #pragma once
 
+#include <torchreg/constraints/box.hpp>
+#include <torchreg/constraints/fixed_support.hpp>
+#include <torchreg/constraints/non_negative.hpp>
 #include <torchreg/lambda_max.hpp>
 #include <torchreg/parameters.hpp>
 #include <torchreg/penalties/elastic_net.hpp>
-#include <torchreg/penalties/fixed_support.hpp>
+#include <torchreg/penalties/l0.hpp>
 #include <torchreg/penalties/l1.hpp>
 #include <torchreg/penalties/l2.hpp>
+#include <torchreg/penalties/l_half.hpp>
+#include <torchreg/penalties/log_sum.hpp>
+#include <torchreg/penalties/mcp.hpp>
+#include <torchreg/penalties/scad.hpp>
 #include <torchreg/penalty.hpp>
 #include <torchreg/proximal_step.hpp>
 #include <torchreg/select.hpp>

@@ -86,19 +86,31 @@ void for_each_strength([[maybe_unused]] const Formula& formula,
   }
 }
 
+/// Whether a strength is in its range, which infinities are if the range begins there.
+inline bool is_in(const Range& range, double value) {
+  if (!is_finite(range.low)) return !is_nan(value);
+  return is_finite(value) && value <= range.high &&
+         (range.is_open ? value > range.low : value >= range.low);
+}
+
+/// "finite and >= 0"
+inline std::string describe_range(const Range& range) {
+  if (!is_finite(range.low)) return "a number";
+  const std::string low = c10::str(range.low);
+  if (is_finite(range.high)) return "in [" + low + ", " + c10::str(range.high) + "]";
+  return std::string("finite and ") + (range.is_open ? "> " : ">= ") + low;
+}
+
+template <class Formula>
+using Check = decltype(a<Formula>().check());
+
 template <class Formula>
 void check_strengths(const Formula& formula) {
   for_each_strength(formula, [](const std::string& name, double value, const Range& range) {
-    const bool fits = is_finite(value) && value <= range.high &&
-                      (range.is_open ? value > range.low : value >= range.low);
-    if (fits) return;
-    const std::string required =
-        is_finite(range.high)
-            ? "in [" + c10::str(range.low) + ", " + c10::str(range.high) + "]"
-            : std::string("finite and ") + (range.is_open ? "> " : ">= ") + c10::str(range.low);
-    TORCH_CHECK_VALUE(false, name_of<Formula>(), ": ", name, " must be ", required, ", got ",
-                      value);
+    TORCH_CHECK_VALUE(is_in(range, value), name_of<Formula>(), ": ", name, " must be ",
+                      describe_range(range), ", got ", value);
   });
+  if constexpr (Has<Check, Formula>::value) formula.check();
 }
 
 /// "ElasticNet(l1 = 0.1, l2 = 0.2)"

@@ -45,6 +45,12 @@ inline bool is_finite(double value) {
   return (bits >> 52 & 0x7ff) != 0x7ff;
 }
 
+inline bool is_nan(double value) {
+  std::uint64_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return (bits & ~(std::uint64_t{1} << 63)) > std::uint64_t{0x7ff} << 52;
+}
+
 /// The number, rounded here: a product is not contracted with a sum that it is added to, whatever
 /// processor the user compiles for.
 inline double rounded(double value) {

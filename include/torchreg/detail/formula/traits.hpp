@@ -91,13 +91,25 @@ constexpr bool is_constraint = [] {
   return false;
 }();
 
+/// Of a penalty that counts entries or groups, and has no slope.
+template <class Formula>
+using SaysCount = std::bool_constant<Formula::is_count>;
+template <class Formula>
+constexpr bool is_count = [] {
+  if constexpr (Has<SaysCount, Formula>::value) return Formula::is_count;
+  return false;
+}();
+
 template <class Formula>
 constexpr void require_value() {
   require_data_arguments<Formula>();
+  static_assert(!is_count<Formula>,
+                "L0 has no gradient: as a term of the loss it would do nothing; use it in "
+                "ProximalStep");
   static_assert(!is_constraint<Formula>,
                 "this is a constraint: as a term of the loss it would do nothing; use it in "
                 "ProximalStep");
-  static_assert(HasValue<Formula>::value || is_constraint<Formula>,
+  static_assert(HasValue<Formula>::value || is_constraint<Formula> || is_count<Formula>,
                 "this penalty has no value: add  template <class X> X value(const X& w) const");
 }
 

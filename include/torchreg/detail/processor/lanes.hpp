@@ -63,6 +63,7 @@ class Lanes {
   TORCHREG_INLINE friend Where operator==(const Lanes& a, const Lanes& b) { return a.x_ == b.x_; }
   TORCHREG_INLINE friend Where operator!=(const Lanes& a, const Lanes& b) { return a.x_ != b.x_; }
   TORCHREG_INLINE friend Where operator<(const Lanes& a, const Lanes& b) { return a.x_ < b.x_; }
+  TORCHREG_INLINE friend Where operator<=(const Lanes& a, const Lanes& b) { return a.x_ <= b.x_; }
 
   TORCHREG_INLINE Lanes operator-() const { return -x_; }
   TORCHREG_INLINE Lanes reciprocal() const { return 1 / *this; }

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <utility>
+#include <vector>
+
+#include <torchreg/formula.hpp>
+#include <torchreg/penalty.hpp>
+
+namespace torchreg {
+
+namespace detail {
+
+/// R(w) = lambda sum log(1 + |w| / eps).
+struct LogSumFormula {
+  static constexpr const char* name = "LogSum";
+  double lambda;
+  double eps;
+
+  std::vector<Strength> strengths() const { return {{"lambda", lambda}, {"eps", eps, above(0)}}; }
+
+  bool makes_zeros() const { return lambda > 0; }
+
+  torch::Tensor value(const torch::Tensor& w) const { return lambda * (w.abs() / eps).log1p(); }
+
+  torch::Tensor slope(const torch::Tensor& w) const { return lambda * w.sign() / (w.abs() + eps); }
+
+  /// The better of 0 and r, the larger root of (r - |w|)(r + eps) + step lambda = 0.
+  torch::Tensor prox(const torch::Tensor& w, const torch::Tensor& step) const {
+    const torch::Tensor a = w.abs(), u = lambda * step;
+    const torch::Tensor discriminant = (a + eps).square() - 4 * u;
+    const torch::Tensor r = ((a - eps) + discriminant.clamp_min(0).sqrt()).mul_(0.5).clamp_min_(0);
+    const torch::Tensor excess = r * (0.5 * r - a) + u * (r / eps).log1p();  // over that of 0
+    return (w.sign() * r).masked_fill_((excess >= 0) | (discriminant < 0), 0);
+  }
+};
+
+}  // namespace detail
+
+/// The log-sum penalty, R(w) = lambda sum log(1 + |w| / eps): what iteratively reweighted L1
+/// solves.
+///
+/// lambda >= 0 in units of loss; eps > 0 in units of w: the smaller, the less bias on large
+/// entries. An error if they are not, or infinite. Not convex. The term's slope at 0 is 0. The prox
+/// is exact for every step, by comparing its two candidates. NaN stays NaN. Source: Candès, Wakin,
+/// Boyd 2008.
+class LogSum : public Penalty<detail::LogSumFormula> {
+ public:
+  LogSum(double lambda, double eps, Selector selector = weights())
+      : Penalty({lambda, eps}, std::move(selector)) {}
+  LogSum(Penalty penalty) : Penalty(std::move(penalty)) {}  // what scaled_by() returns
+};
+
+}  // namespace torchreg

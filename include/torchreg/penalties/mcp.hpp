@@ -1,0 +1,68 @@
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include <torchreg/formula.hpp>
+#include <torchreg/penalty.hpp>
+
+#include <torchreg/detail/processor/inline_begin.hpp>
+
+namespace torchreg {
+
+namespace detail {
+
+/// R(w) = sum p(|w|),  p(a) = lambda a - a^2 / (2 gamma) up to gamma lambda, then constant.
+struct MCPFormula {
+  static constexpr const char* name = "MCP";
+  static constexpr bool takes_lanes = true;
+  double lambda;
+  double gamma;
+
+  std::vector<Strength> strengths() const {
+    return {{"lambda", lambda}, {"gamma", gamma, above(0)}};
+  }
+
+  bool makes_zeros() const { return lambda > 0; }
+
+  template <class Number>
+  TORCHREG_INLINE Number value(const Number& w) const {
+    const Number a = w.abs().clamp(0, gamma * lambda);
+    return a * (lambda - a / (2 * gamma));
+  }
+
+  template <class Number>
+  TORCHREG_INLINE Number slope(const Number& w) const {
+    return w.sign() * (lambda - w.abs() / gamma).clamp_min(0);
+  }
+
+  /// The objective of the prox is convex in steps below gamma; beyond, a minimum is 0 or w.
+  template <class Number>
+  TORCHREG_INLINE Number prox(const Number& w, const Number& step) const {
+    const Number a = w.abs();
+    const Number shrunk = detail::shrink(w, Number(lambda * step)) / (1 - step / gamma);
+    const Number firm = w.where(a > gamma * lambda, shrunk);
+    const Number hard = w.masked_fill(a <= lambda * (gamma * step).sqrt(), 0);
+    return firm.where(step < gamma, hard);
+  }
+};
+
+}  // namespace detail
+
+/// The minimax concave penalty, R(w) = sum p(|w|), p(a) = lambda a - a^2 / (2 gamma) up to
+/// a = gamma lambda and gamma lambda^2 / 2 beyond: near zero as L1, and no bias on large entries.
+///
+/// lambda >= 0 in units of loss per unit of |w|; gamma > 0 in units of a step: the larger, the
+/// nearer to L1. An error if they are not, or infinite. Not convex. The term's slope at 0 is 0. The
+/// prox is exact for every step, also for one of gamma and more, where it is a hard threshold at
+/// lambda sqrt(gamma step). NaN stays NaN. Source: Zhang 2010.
+class MCP : public Penalty<detail::MCPFormula> {
+ public:
+  explicit MCP(double lambda, double gamma = 3, Selector selector = weights())
+      : Penalty({lambda, gamma}, std::move(selector)) {}
+  MCP(Penalty penalty) : Penalty(std::move(penalty)) {}  // what scaled_by() returns
+};
+
+}  // namespace torchreg
+
+#include <torchreg/detail/processor/inline_end.hpp>

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include <torchreg/formula.hpp>
+#include <torchreg/penalty.hpp>
+
+#include <torchreg/detail/processor/inline_begin.hpp>
+
+namespace torchreg {
+
+namespace detail {
+
+/// R(w) = sum p(|w|),  p'(t) = lambda up to lambda, (a lambda - t) / (a - 1) up to a lambda, then
+/// 0.
+struct SCADFormula {
+  static constexpr const char* name = "SCAD";
+  static constexpr bool takes_lanes = true;
+  double lambda;
+  double a;
+
+  std::vector<Strength> strengths() const { return {{"lambda", lambda}, {"a", a, above(2)}}; }
+
+  bool makes_zeros() const { return lambda > 0; }
+
+  template <class Number>
+  TORCHREG_INLINE Number value(const Number& w) const {
+    const Number t = w.abs(), linear = t.clamp(0, lambda), bent = t.clamp(lambda, a * lambda);
+    const Number of_bent = (bent - lambda) * ((2 * a - 1) * lambda - bent) / (2 * (a - 1));
+    return lambda * linear + of_bent;
+  }
+
+  template <class Number>
+  TORCHREG_INLINE Number slope(const Number& w) const {
+    return w.sign() * ((a * lambda - w.abs()) / (a - 1)).clamp(0, lambda);
+  }
+
+  /// The objective of the prox is convex in steps below a - 1; beyond a + 1, a minimum is 0 or w.
+  template <class Number>
+  TORCHREG_INLINE Number prox(const Number& w, const Number& step) const {
+    const Number t = w.abs();
+    const Number shrunk = detail::shrink(w, Number(lambda * step));
+    const Number bent = ((a - 1) * w - w.sign() * (a * lambda * step)) / ((a - 1) - step);
+    const Number small = w.where(t > a * lambda, bent.where(t > lambda * (1 + step), shrunk));
+    const Number medium = w.where(t > (lambda / 2) * ((a + 1) + step), shrunk);
+    const Number large = w.masked_fill(t <= lambda * ((a + 1) * step).sqrt(), 0);
+    return small.where(step < a - 1, large.where(step > a + 1, medium));
+  }
+};
+
+}  // namespace detail
+
+/// The smoothly clipped absolute deviation, R(w) = sum p(|w|): p' is lambda up to lambda, falls to
+/// 0 at a lambda, and stays there: near zero as L1, and no bias on large entries.
+///
+/// lambda >= 0 in units of loss per unit of |w|; a > 2 in units of a step plus 1 (Fan and Li
+/// recommend 3.7). An error if they are not, or infinite. Not convex. The term's slope at 0 is 0.
+/// The prox is exact for every step, also beyond a - 1 and a + 1, where it jumps. NaN stays NaN.
+/// Source: Fan, Li 2001; prox for all steps: Gong et al. 2013.
+class SCAD : public Penalty<detail::SCADFormula> {
+ public:
+  explicit SCAD(double lambda, double a = 3.7, Selector selector = weights())
+      : Penalty({lambda, a}, std::move(selector)) {}
+  SCAD(Penalty penalty) : Penalty(std::move(penalty)) {}  // what scaled_by() returns
+};
+
+}  // namespace torchreg
+
+#include <torchreg/detail/processor/inline_end.hpp>
