@@ -141,7 +141,7 @@ struct TensorLambda {
   Tensor slope(const Tensor& w) const { return lambda * w.sign(); }
 };
 
-struct NonNegative {
+struct Rectified {
   [[maybe_unused]] static constexpr bool takes_lanes = true;
   template <class X>
   X prox(const X& w, const X& /*step*/) const {
@@ -333,7 +333,7 @@ TEST_CASE("NaN, infinities and steps of 0 are the engine's business, whatever a 
       Penalty(Careless()).prox_(w, 1);
       check(w);
       REQUIRE(w[3].item<double>() == 1);
-      Penalty(NonNegative()).prox_(w, 1);
+      Penalty(Rectified()).prox_(w, 1);
       check(w);
       REQUIRE(w[4].item<double>() == 0);
       Penalty(Careless()).prox_(by_tensor, row({1, 1, 1, 1, 0}));

@@ -19,7 +19,7 @@ namespace {
 constexpr double kInf = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-struct LogSum {
+struct Logarithmic {
   double lambda, eps;
   Tensor value(const Tensor& w) const { return lambda * (w.abs() / eps).log1p(); }
 };
@@ -138,7 +138,7 @@ TEST_CASE("Penalty: half types accumulate in float32, and lists promote") {
   REQUIRE(L1(1)(half).scalar_type() == torch::kFloat);
   REQUIRE(L1(1)({half, single}).scalar_type() == torch::kFloat);
   REQUIRE(L1(1)({half, twice}).scalar_type() == torch::kDouble);
-  REQUIRE(Penalty(LogSum{1, 1})({half, twice}).scalar_type() == torch::kDouble);
+  REQUIRE(Penalty(Logarithmic{1, 1})({half, twice}).scalar_type() == torch::kDouble);
   L1(1)({half, single, twice}).backward();
   REQUIRE(half.grad().scalar_type() == torch::kHalf);
   REQUIRE(torch::equal(half.grad(), torch::ones({70000}, torch::kHalf)));
@@ -160,7 +160,7 @@ TEST_CASE("Penalty: a term of many small tensors of different types is the sum o
 TEST_CASE("Penalty: a user's formula needs no more than value") {
   torch::manual_seed(2);
   const Tensor w = torch::randn({3, 4}, torch::kDouble).requires_grad_();
-  const Tensor term = Penalty(LogSum{0.5, 0.1}, named("fc1.weight"))(w);
+  const Tensor term = Penalty(Logarithmic{0.5, 0.1}, named("fc1.weight"))(w);
   REQUIRE(torch::allclose(term, 0.5 * (w.abs() / 0.1).log1p().sum()));
   REQUIRE(torch::allclose(gradient(term, w), 0.5 * w.sign() / (w.abs() + 0.1)));
   const Tensor rows = Penalty(RowNorms{})(w);

@@ -44,12 +44,12 @@ struct Mcp {
 };
 
 /// Between -1 and 1: a constraint.
-struct Box {
+struct Between {
   Tensor prox(const Tensor& w, const Tensor& /*step*/) const { return w.clamp(-1, 1); }
 };
 
 /// sum |w| where w >= 0.
-struct NonNegative {
+struct Rectified {
   Tensor prox(const Tensor& w, const Tensor& step) const { return (w - step).clamp_min(0); }
 };
 
@@ -194,11 +194,11 @@ TEST_CASE("stationarity: a user's formula by autograd, a constraint, and one of 
   const Tensor mcp = row({0, 2, 1 + (1 - 0.5 / 3), 1 - (1 - 0.5 / 3), 0.25, 0, 0, 0});
   REQUIRE(near(stationarity(leaf(w.slice(0, 0, 5), g.slice(0, 0, 5)), Penalty(Mcp{1, 3})).norm,
                mcp.norm().item<double>()));
-  const Stationarity box = stationarity(leaf(w.slice(0, 5), g.slice(0, 5)), Penalty(Box()));
+  const Stationarity box = stationarity(leaf(w.slice(0, 5), g.slice(0, 5)), Penalty(Between()));
   REQUIRE(near(box.norm, std::sqrt(4 + 4)));  // at -1 and 1 where -g points inward
   REQUIRE(near(box.largest, 2));
   const Stationarity inside =
-      stationarity(leaf(w.slice(0, 0, 4), g.slice(0, 0, 4)), Penalty(Box()));
+      stationarity(leaf(w.slice(0, 0, 4), g.slice(0, 0, 4)), Penalty(Between()));
   REQUIRE(near(inside.largest, 3));
   REQUIRE(near(stationarity(leaf(torch::zeros({2}), row({3, 4})), Penalty(Norm{2})).norm, 3));
   REQUIRE(near(stationarity(leaf(row({3, 4}), row({-1.2, -1.6})), Penalty(Norm{2})).norm, 0));
@@ -265,8 +265,8 @@ TEST_CASE("lambda_max: the closed forms") {
   REQUIRE(near(at(L1(1).scaled_by(constant(row({0, 0.1, 1})))), 10));
   REQUIRE(near(at(L1(1).scaled_by(constant(torch::tensor({{100.0}, {0.1}})))), 25));
   REQUIRE(near(at(Penalty(Mcp{2, 3})), 1.5));
-  REQUIRE(near(at(Penalty(NonNegative())), 3));
-  REQUIRE(near(lambda_max(leaf(w, -g), Penalty(NonNegative())), 2.5));
+  REQUIRE(near(at(Penalty(Rectified())), 3));
+  REQUIRE(near(lambda_max(leaf(w, -g), Penalty(Rectified())), 2.5));
   REQUIRE(near(at(Penalty(Norm{2})), g.norm().item<double>() / 2));
   REQUIRE(near(lambda_max({leaf(w, g), leaf(w, 4 * g)}, L1(1)), 12));
   REQUIRE(lambda_max(leaf(w, torch::zeros_like(g)), L1(1)) == 0);

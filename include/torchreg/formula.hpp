@@ -21,8 +21,8 @@ namespace torchreg {
 //
 //   static constexpr const char* name = "L1";    for errors and tables
 //   static constexpr bool takes_lanes = true;    its templates do for registers too
-//   static constexpr Domain domain = ...;        else of entries
-//   static constexpr Memory memory = ...;        else of entries, if the domain is
+//   static constexpr Domain domain = ...;        else of groups with a `grouping`, or of entries
+//   static constexpr Memory memory = ...;        else of entries or groups, as the domain is
 //   static constexpr bool is_constraint = true;  as a term it shall not compile
 //   void check() const;                          throws where strengths do not go together
 //   bool makes_zeros() const;                    whether these strengths need a memory
@@ -36,18 +36,32 @@ namespace torchreg {
 // asked for once, where a ProximalStep is made; those of several parameters at each step, for all
 // that take one, with steps of their shapes, and by a term without steps.
 //
+// A formula of groups has a public member `Grouping grouping`, and gets matrices of G x n: a group
+// in each row, n the longest, padded with 0 and with steps of 1. Its step is 0-dim or G x n; its
+// value returns a number for each group, or for each entry. It may declare
+//
+//   static constexpr bool takes_weights = true;  the groups' weights, 0-dim or G x 1, are the last
+//                                                argument of value, slope and prox
+//   static constexpr bool takes_some = true;     any of the groups may be passed without the others
+//   static constexpr bool rests_in_padding = true;  which has steps of 0
+//   static constexpr bool has_other_kinks = true;  than where an entry is 0
+//   static constexpr const char* instead = ...;  its prox takes one step for all entries, and after
+//                                                an adaptive optimizer this is what to use
+//
 // X is torch::Tensor or, with takes_lanes, a register of several entries, by which a tensor on the
-// CPU is read and written once. Registers have + - * / > < <= == != & | and Tensor's abs, sign, clamp,
-// clamp_min, where, masked_fill, lerp, isfinite, reciprocal and sqrt.
+// CPU is read and written once. Registers have + - * / > < <= == != & | and Tensor's abs, sign,
+// clamp, clamp_min, where, masked_fill, lerp, isfinite, reciprocal and sqrt.
 //
 // NaN and infinite entries, and steps of 0, never reach the result: such entries stay as they are.
 
 /// What a formula is a function of: of each entry, so that it can be given any piece of a tensor,
-/// or of a whole tensor, which comes in its own shape. `is_separable = false` means tensor, too.
-enum class Domain { entries, tensor };
+/// of groups, or of a whole tensor, which comes in its own shape. `is_separable = false` means
+/// tensor.
+enum class Domain { entries, groups, tensor };
 
-/// What a zero needs to leave: the textbook prox's word alone, or that of its averaged gradient.
-enum class Memory { none, entries };
+/// What a zero needs to leave: the textbook prox's word alone, or that of its averaged gradient, or
+/// of its group's.
+enum class Memory { none, entries, groups };
 
 /// S(x, t) = sign(x) max(|x| - t, 0), of tensors or of registers.
 using detail::shrink;

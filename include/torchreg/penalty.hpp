@@ -83,6 +83,11 @@ class Penalty {
     detail::check_strengths_in(name() + ": step", step);
     detail::check_floating(name(), parameters);
     detail::check_broadcasts(name() + ": step", step, parameters[0]);
+    if constexpr (detail::takes_one_step<Formula>) {
+      TORCH_CHECK_VALUE(step.numel() == 1, name(), " has no exact prox for a step per entry; ",
+                        Formula::instead);
+      return prox_(parameters, step.template item<double>());
+    }
     detail::Metric metric;
     metric.rate = 1;
     apply(parameters, metric, step.expand_as(parameters[0].tensor));

@@ -144,13 +144,12 @@ class ProximalStep {
 
   void start() {
     ledger_.start();
+    penalties_.check_optimizer(ledger_.entries(), ledger_.states());
     bind();
   }
 
   void bind() {
-    ledger_.bind([&](std::size_t penalty, const Parameter& parameter) {
-      return penalties_.bound_to(penalty, parameter);
-    });
+    ledger_.bind([&](const auto& entries) { return penalties_.bounds_of(entries); });
   }
 
   void act(const std::vector<detail::Reading>& readings) {

@@ -23,10 +23,14 @@ struct Sparsity {
     int64_t zero_columns = 0;  ///< all-zero columns of a matrix: w[:, j]
     int64_t zero_filters = 0;  ///< all-zero slices w[i] of a tensor of three or more dimensions
     int64_t nonfinite = 0;     ///< NaN and infinite entries
+    int64_t groups = 0;        ///< of a grouping, where one was asked for
+    int64_t zero_groups = 0;
   };
 
   int64_t zeros = 0;
   int64_t entries = 0;
+  int64_t groups = 0;
+  int64_t zero_groups = 0;
   std::vector<Tensor> tensors;
 
   /// zeros / entries; 0 where there are no entries.
@@ -76,14 +80,23 @@ inline Sparsity sparsity(const Parameters& parameters) {
   return total;
 }
 
+namespace detail {
+
+/// Frozen or not.
+inline Parameters floating_parameters(const torch::nn::Module& module) {
+  std::vector<Parameter> floating;
+  for (const Parameter& parameter : parameters_of(module)) {
+    if (parameter.tensor.is_floating_point()) floating.push_back(parameter);
+  }
+  return Parameters(floating);
+}
+
+}  // namespace detail
+
 /// Counts the exact zeros of every floating-point parameter of a module, frozen or not.
 template <class Module, class = detail::IfNoTensors<Module>>
 Sparsity sparsity(const Module& module) {
-  std::vector<Parameter> floating;
-  for (const Parameter& parameter : detail::parameters_of(detail::as_module(module))) {
-    if (parameter.tensor.is_floating_point()) floating.push_back(parameter);
-  }
-  return sparsity(Parameters(floating));
+  return sparsity(detail::floating_parameters(detail::as_module(module)));
 }
 
 /// A table, a row for each tensor, and the total.
@@ -95,6 +108,17 @@ inline std::ostream& operator<<(std::ostream& stream, const Sparsity& sparsity) 
     std::snprintf(text, sizeof text, "%.2f", share);
     return std::string(text);
   };
+  if (sparsity.groups > 0) {
+    detail::Table table({"path", "zeros", "entries", "%", "zero groups", "groups", "%"});
+    const auto row = [&](const std::string& path, const auto& of) {
+      table.row({path, std::to_string(of.zeros), std::to_string(of.entries),
+                 percent(of.zeros, of.entries), std::to_string(of.zero_groups),
+                 std::to_string(of.groups), percent(of.zero_groups, of.groups)});
+    };
+    for (const Sparsity::Tensor& one : sparsity.tensors) row(one.path, one);
+    row("total", sparsity);
+    return stream << table.str();
+  }
   detail::Table table({"path", "zeros", "entries", "%", "rows", "columns", "filters", "nonfinite"});
   for (const Sparsity::Tensor& one : sparsity.tensors) {
     table.row({one.path, std::to_string(one.zeros), std::to_string(one.entries),

@@ -9,9 +9,11 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include <torchreg/group_sparsity.hpp>
 #include <torchreg/proximal_step.hpp>
 
 namespace torchreg {
@@ -35,7 +37,7 @@ template <class Prox>
 class TargetSparsity;
 
 /// Asks for a fraction of zeros instead of a lambda: multiplies the strengths of a ProximalStep's
-/// penalties until so many of the entries that it steps are zero.
+/// penalties until so many of the entries that it steps, or of their groups, are zero.
 ///
 /// At each look, c <- c exp(clamp(gain (logit target - logit z), -1/2, 1/2)), z the fraction of
 /// zeros, kept within [1e-4, 1e4]; c multiplies the number that scaled_by() had given each penalty,
@@ -52,10 +54,13 @@ class TargetSparsity<ProximalStep<Penalties...>> {
   using Each = std::index_sequence_for<Penalties...>;
 
  public:
-  TargetSparsity(Prox& prox, double target) : prox_(prox), target_(target) {
-    TORCH_CHECK_VALUE(detail::is_finite(target) && target > 0 && target < 1,
-                      "TargetSparsity: target must be in (0, 1), got ", target);
-    start(Each());
+  /// Of the entries that are stepped.
+  TargetSparsity(Prox& prox, double target) : prox_(prox), target_(target) { start(); }
+
+  /// Of their groups.
+  TargetSparsity(Prox& prox, double target, Grouping grouping)
+      : prox_(prox), target_(target), grouping_(std::move(grouping)) {
+    start();
   }
 
   TargetSparsity(const TargetSparsity&) = delete;
@@ -68,7 +73,7 @@ class TargetSparsity<ProximalStep<Penalties...>> {
     zeros_ = zeros_now();
     ++looks_;
     if (is_held_) return;
-    const double entries = static_cast<double>(std::max<int64_t>(entries_, 2));
+    const double entries = static_cast<double>(std::max<int64_t>(count_, 2));
     const double z = std::clamp(zeros_, 1 / entries, 1 - 1 / entries);
     const double move = options_.gain() * (logit(target_) - logit(z));
     set_factor(factor_ * std::exp(std::clamp(move, -0.5, 0.5)));
@@ -115,6 +120,17 @@ class TargetSparsity<ProximalStep<Penalties...>> {
     return entries;
   }
 
+  void start() {
+    TORCH_CHECK_VALUE(detail::is_finite(target_) && target_ > 0 && target_ < 1,
+                      "TargetSparsity: target must be in (0, 1), got ", target_);
+    if (grouping_) {
+      parameters_ = detail::fitting(parameters_, *grouping_);
+      problems_ = detail::problems_of(parameters_, *grouping_);
+      count_ = 0;
+      for (const auto& problem : problems_) count_ += problem.layout().groups;
+    }
+    start(Each());
+  }
   template <std::size_t... index>
   void start(std::index_sequence<index...> /*each*/) {
     numbers_ = {prox_.template penalty<index>().factors().number()...};
@@ -132,18 +148,26 @@ class TargetSparsity<ProximalStep<Penalties...>> {
 
   double zeros_now() const {
     torch::NoGradGuard no_grad;
-    std::vector<torch::Tensor> counts;
-    for (const auto& [path, tensor, owner] : parameters_) {
-      counts.push_back(tensor.count_nonzero().to(parameters_[0].tensor.device()));
+    const auto device = parameters_[0].tensor.device();
+    std::vector<torch::Tensor> zeros;
+    for (const auto& problem : problems_) {
+      zeros.push_back(detail::zero_groups(problem, parameters_));
     }
-    const auto nonzeros = torch::stack(counts).sum().template item<int64_t>();
-    return 1 - static_cast<double>(nonzeros) / static_cast<double>(std::max<int64_t>(entries_, 1));
+    if (!grouping_) {
+      for (const auto& [path, tensor, owner] : parameters_) {
+        zeros.push_back((tensor.numel() - tensor.count_nonzero()).to(device));
+      }
+    }
+    const auto count = torch::stack(zeros).sum().template item<int64_t>();
+    return static_cast<double>(count) / static_cast<double>(std::max<int64_t>(count_, 1));
   }
 
   Prox& prox_;
   double target_;
+  std::optional<Grouping> grouping_;
+  std::vector<detail::Problem> problems_;  ///< of the grouping
   Parameters parameters_ = prox_.parameters();
-  int64_t entries_ = entries_of(parameters_);
+  int64_t count_ = entries_of(parameters_);  ///< of entries or groups
   TargetSparsityOptions options_;
   std::array<double, sizeof...(Penalties)> numbers_{};  ///< what scaled_by() had given them
   double factor_ = 1, zeros_ = 0;
@@ -153,5 +177,11 @@ class TargetSparsity<ProximalStep<Penalties...>> {
 
 template <class... Penalties>
 TargetSparsity(ProximalStep<Penalties...>&, double) -> TargetSparsity<ProximalStep<Penalties...>>;
+template <class... Penalties>
+TargetSparsity(ProximalStep<Penalties...>&, double, Grouping)
+    -> TargetSparsity<ProximalStep<Penalties...>>;
+template <class... Penalties>
+TargetSparsity(ProximalStep<Penalties...>&, double, Links)
+    -> TargetSparsity<ProximalStep<Penalties...>>;
 
 }  // namespace torchreg

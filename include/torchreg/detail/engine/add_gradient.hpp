@@ -37,6 +37,12 @@ torch::Tensor add_gradient(const Formula& formula, const Factors& factors,
     for (Update& update : updates) {
       const torch::Tensor w = update.tensors.w;
       update.tensors.w = w.detach();
+      if (is_grouped<Formula>) {  // all of a group at once
+        const bool has_gradient = w.requires_grad() && w.grad().defined();
+        update.tensors.gradient = has_gradient ? w.grad() : torch::zeros_like(update.tensors.w);
+        adding.push_back(std::move(update));
+        continue;
+      }
       if (w.grad().defined() && w.requires_grad()) {
         update.tensors.gradient = w.grad();
         adding.push_back(std::move(update));
@@ -50,8 +56,11 @@ torch::Tensor add_gradient(const Formula& formula, const Factors& factors,
     Outcome value = run(Value<Formula>{formula}, others);
     value = run(AddSlope<Formula>{{formula}}, adding, std::move(value));
     run(Slope<Formula>{formula}, made);
-    for (const Update& update : made) {
-      update.parameter->tensor.mutable_grad() = update.tensors.gradient;
+    for (const Updates* list : {&made, &adding}) {
+      for (const auto& [tensors, numbers, parameter] : *list) {
+        const torch::Tensor& w = parameter->tensor;
+        if (w.requires_grad() && !w.grad().defined()) w.mutable_grad() = tensors.gradient;
+      }
     }
     return total(value.sum, std::move(value.sums), parameters.tensors());
   }

@@ -10,6 +10,7 @@
 #include <torchreg/detail/engine/outcome.hpp>
 #include <torchreg/detail/engine/steps.hpp>
 #include <torchreg/detail/formula/factors.hpp>
+#include <torchreg/detail/groups/problem.hpp>
 #include <torchreg/detail/text/checks.hpp>
 
 namespace torchreg::detail {
@@ -35,6 +36,7 @@ inline torch::Tensor constants_like(const std::string& what, const torch::Tensor
 struct Bound {
   torch::Tensor data{}, factor{};  ///< undefined where there is none
   double strength = 1;
+  int64_t groups = 0;  ///< of a penalty of groups, which remembers each
 };
 
 template <class Formula>
@@ -42,7 +44,8 @@ Bound bound_to([[maybe_unused]] const Formula& formula, const Factors& factors,
                const Parameter& parameter) {
   Bound bound;
   if constexpr (has_data_of_one<Formula>) {
-    bound.data = constants_like(name_of<Formula>() + ": data", formula.data(parameter), parameter);
+    bound.data =
+        constants_like(c10::str(name_of<Formula>(), ": data"), formula.data(parameter), parameter);
   }
   if (!factors.has_callable()) return bound;
   const Factor factor = factors.at(name_of<Formula>(), parameter);
@@ -50,22 +53,47 @@ Bound bound_to([[maybe_unused]] const Formula& formula, const Factors& factors,
   if (factor.is_tensor) {
     const bool is_entrywise = is_separable<Formula> && has_slope<Formula>;
     TORCH_CHECK_VALUE(is_entrywise, name_of<Formula>(),
-                      ": a factor per entry is for separable penalties; let ",
-                      literal(parameter.path), " have a number");
-    bound.factor = constants_like(name_of<Formula>() + ": factors", factor.entries, parameter);
+                      ": a factor per entry is for separable penalties; ",
+                      is_grouped<Formula> ? "give the grouping weights"
+                                          : "let " + literal(parameter.path) + " have a number");
+    bound.factor =
+        constants_like(c10::str(name_of<Formula>(), ": factors"), factor.entries, parameter);
   }
   return bound;
+}
+
+/// The same for all parameters of a penalty. A link's factor is that of its first tensor.
+template <class Formula>
+std::vector<Bound> bounds_of(const Formula& formula, const Factors& factors,
+                             const Parameters& parameters) {
+  std::vector<Bound> bounds(parameters.size());
+  if constexpr (is_grouped<Formula>) {
+    const auto parameter_of = [&](std::size_t i) -> const Parameter& { return parameters[i]; };
+    for (const Problem& problem : problems_of(formula, parameters.size(), parameter_of)) {
+      const Bound bound = bound_to(formula, factors, parameters[problem.parts[0].index]);
+      for (const auto& part : problem.parts) {
+        bounds[part.index] = bound;
+        bounds[part.index].groups = part.layout.groups;
+      }
+    }
+  } else {
+    for (std::size_t i = 0; i < bounds.size(); ++i) {
+      bounds[i] = bound_to(formula, factors, parameters[i]);
+    }
+  }
+  return bounds;
 }
 
 /// The updates of a penalty on some parameters.
 template <class Formula>
 Updates updates_of(const Formula& formula, const Factors& factors, const Parameters& parameters) {
   Updates updates(parameters.size());
+  std::vector<Bound> bounds = bounds_of(formula, factors, parameters);
   for (std::size_t i = 0; i < updates.size(); ++i) {
     auto& [tensors, numbers, parameter] = updates[i];
     parameter = &parameters[i];
     tensors.w = parameter->tensor;
-    Bound bound = bound_to(formula, factors, *parameter);
+    Bound& bound = bounds[i];
     tensors.data = std::move(bound.data);
     tensors.factor = std::move(bound.factor);
     numbers.strength = factors.number() * bound.strength;
@@ -88,7 +116,7 @@ void bind_all([[maybe_unused]] const Formula& formula, [[maybe_unused]] Updates&
                       data.size(), " tensors for ", updates.size());
     for (std::size_t i = 0; i < updates.size(); ++i) {
       updates[i].tensors.data =
-          constants_like(name_of<Formula>() + ": data", data[i], *updates[i].parameter);
+          constants_like(c10::str(name_of<Formula>(), ": data"), data[i], *updates[i].parameter);
     }
   }
 }

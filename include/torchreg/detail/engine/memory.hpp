@@ -26,6 +26,15 @@ inline torch::Tensor prepared_memory(const torch::Tensor& m, const torch::Tensor
   return torch::empty_like(w, options).fill_(std::numeric_limits<double>::infinity());
 }
 
+/// What is known of each of so many groups of w: what there is, or nothing yet.
+inline torch::Tensor prepared_zeros(const torch::Tensor& zero, const torch::Tensor& w,
+                                    int64_t groups) {
+  if (groups == 0) return {};
+  const auto options = w.options().dtype(compute_type(w.scalar_type())).requires_grad(false);
+  if (zero.defined() && zero.numel() == groups) return zero.to(options);
+  return torch::full({groups}, -1, options);
+}
+
 /// The weight of a gradient averaged over `moves` of an optimizer's `steps`, with memory n:
 /// moves / N, N = clamp(steps / 4, 1, n).
 inline double newest_weight(int64_t moves, int64_t steps, int64_t n) {

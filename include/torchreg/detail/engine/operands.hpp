@@ -16,7 +16,9 @@ struct Operands {
   X given{};     ///< a step per entry, of a user
   X data{};      ///< of the formula, for this parameter
   X factor{};    ///< of each entry, to the penalty's strength
-  X memory{};    ///< an entry's averaged gradient while it is at zero, infinity while it is not
+  X memory{};    ///< an entry's averaged gradient while it is at zero, infinity while it is not;
+                 ///< in a group that is not at zero, the entry itself after the last step
+  X zero{};      ///< of each group: 1 while it is at zero, 0 while it is not, -1 if not known
   X gradient{};  ///< of a term
 
   TORCHREG_INLINE Operands() {}  // or GCC would call it for registers, without optimization
@@ -32,6 +34,7 @@ void for_each_operand(const Visit& visit, Of&&... of) {
   visit(of.data...);
   visit(of.factor...);
   visit(of.memory...);
+  visit(of.zero...);
   visit(of.gradient...);
 }
 
@@ -48,7 +51,7 @@ template <bool has_moment, bool has_memory, bool has_data, bool has_factor,
           bool has_gradient = false>
 struct Set {
   static constexpr bool w = true, moment = has_moment, mean = false, given = false;
-  static constexpr bool data = has_data, factor = has_factor, memory = has_memory;
+  static constexpr bool data = has_data, factor = has_factor, memory = has_memory, zero = false;
   static constexpr bool gradient = has_gradient;
 };
 

@@ -31,6 +31,7 @@ struct Prox {
   static constexpr bool takes_lanes = detail::takes_lanes<Formula>();
   static constexpr bool is_separable = detail::is_separable<Formula>;
   static constexpr bool sums = false, has_results = true, reads_gradient = false;
+  static constexpr bool takes_steps = true;
   static constexpr int arrays = 16;  ///< of an update's size that are alive at once, at most
 
   // A slope by autograd is for tensors alone.
@@ -47,6 +48,7 @@ struct Prox {
     Operands<bool> written;
     written.w = true;
     written.memory = has.memory;
+    written.zero = has.zero;
     return written;
   }
 
@@ -70,7 +72,7 @@ struct Prox {
         has.moment ? adaptive_steps(formula, x, n, has, path) : plain_steps(x, n, has);
     const X step = scaled(steps.step, x, n, has);
     const auto moves = moves_of(x, step, steps.may_rest, n, has);
-    X z = as_stored(prox_at(formula, x.w, step, x.data, path), stored);
+    X z = as_stored(prox_of(x, step, path), stored);
     if (has.memory) {
       auto veto = veto_of(formula, x, steps, step, n.weight, path);
       z = zeroed(z, veto.held);
@@ -85,6 +87,18 @@ struct Prox {
   }
 
  private:
+  /// A tensor that a formula takes whole is left as it is where one of its entries is not finite.
+  template <class X, class Path>
+  TORCHREG_INLINE X prox_of(const Operands<X>& x, const X& step, const Path& path) const {
+    if constexpr (domain_of<Formula>() == Domain::tensor) {
+      const torch::Tensor is_finite = x.w.isfinite().all();
+      const torch::Tensor w = x.w.masked_fill(is_finite.logical_not(), 0);
+      return prox_at(formula, w, step, x.data, path).where(is_finite, x.w);
+    } else {
+      return prox_at(formula, x.w, step, x.data, path);
+    }
+  }
+
   /// Whether a step may be 0 in the tensor's type. In registers the question costs more than it
   /// saves.
   template <class Has>

@@ -21,6 +21,13 @@ inline double largest_of(torch::ScalarType type) {
                                 : static_cast<double>(std::numeric_limits<float>::max());
 }
 
+/// Whether a tensor that does not step is part of others' groups.
+template <class Formula>
+bool is_linked([[maybe_unused]] const Formula& formula) {
+  if constexpr (is_grouped<Formula>) return formula.grouping.links() != nullptr;
+  return false;
+}
+
 /// w <- prox of step R and its memory for each update, in place and without gradient; done(i) after
 /// update i is written. A step of 0, in the tensor's type, is the identity and leaves the memory.
 template <class Formula>
@@ -34,7 +41,9 @@ void prox_all(
     Numbers& n = update.numbers;
     const double largest = largest_of(update.tensors.w.scalar_type());
     const bool is_scalar = !update.tensors.moment.defined() && !update.tensors.given.defined();
-    if (n.rate == 0 || (is_scalar && n.rate < 1 / largest)) {
+    const bool rests = n.rate == 0 || (is_scalar && n.rate < 1 / largest);
+    if (rests && is_linked(formula)) n.rate = 0;
+    if (rests && !is_linked(formula)) {
       torch::Tensor w = update.tensors.w;
       w.add_(0.0);  // so that there is no -0.0
       done(i);

@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include <torchreg/detail/engine/in_groups.hpp>
 #include <torchreg/detail/engine/joined.hpp>
 
 namespace torchreg::detail {
@@ -10,11 +11,15 @@ namespace torchreg::detail {
 /// executor. Each does what it can and leaves the rest to the next.
 template <class Kernel, class ThisUnit = Unit>
 Outcome run(const Kernel& kernel, const Updates& updates, Outcome outcome = {}) {
-  Indices todo(updates.size());
-  std::iota(todo.begin(), todo.end(), std::size_t{0});
-  todo = InLanes<ThisUnit>::run(kernel, updates, todo, outcome);
-  todo = Joined<ThisUnit>::run(kernel, updates, todo, outcome);
-  InPieces::run(kernel, updates, todo, outcome);
+  if constexpr (is_grouped<std::decay_t<decltype(kernel.formula)>>) {
+    InGroups::run(kernel, updates, outcome);
+  } else {
+    Indices todo(updates.size());
+    std::iota(todo.begin(), todo.end(), std::size_t{0});
+    todo = InLanes<ThisUnit>::run(kernel, updates, todo, outcome);
+    todo = Joined<ThisUnit>::run(kernel, updates, todo, outcome);
+    InPieces::run(kernel, updates, todo, outcome);
+  }
   return outcome;
 }
 

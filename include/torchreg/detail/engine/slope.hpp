@@ -16,6 +16,7 @@ struct Slope {
   static constexpr bool takes_lanes = detail::takes_lanes<Formula>() && HasSlope<Formula>::value;
   static constexpr bool is_separable = detail::is_separable<Formula>;
   static constexpr bool sums = false, has_results = true, reads_gradient = false;
+  static constexpr bool takes_steps = false;
   static constexpr int arrays = 8;
   static constexpr bool data = has_data<Formula>;
   using Sets = SetList<Set<false, false, data, false, true>, Set<false, false, data, true, true>>;

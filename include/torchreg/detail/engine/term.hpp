@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <torchreg/detail/engine/bind.hpp>
+#include <torchreg/detail/engine/recorded_groups.hpp>
 #include <torchreg/detail/engine/run.hpp>
 #include <torchreg/detail/engine/slope.hpp>
 #include <torchreg/detail/engine/total.hpp>
@@ -38,7 +39,7 @@ struct TermOf : torch::CustomClassHolder {
   std::vector<torch::Tensor> constants(const Updates& updates) const {
     std::vector<torch::Tensor> constants;
     for (const Update& update : updates) {
-      if (has_data<Formula>) constants.push_back(update.tensors.data);
+      if (has_own_data<Formula>) constants.push_back(update.tensors.data);
     }
     for (const Update& update : updates) {
       if (has_factors) constants.push_back(update.tensors.factor);
@@ -50,7 +51,7 @@ struct TermOf : torch::CustomClassHolder {
     Updates updates(parameters.size());
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       updates[i].tensors.w = tensors[i];
-      if (has_data<Formula>) updates[i].tensors.data = constants[i];
+      if (has_own_data<Formula>) updates[i].tensors.data = constants[i];
       if (has_factors)
         updates[i].tensors.factor = constants[constants.size() - parameters.size() + i];
       updates[i].numbers.strength = strengths[i];
@@ -65,7 +66,7 @@ template <class Formula>
 void write_slopes(const Formula& formula, Updates updates, const torch::Tensor& outer) {
   std::unordered_map<torch::Device, Updates> by_device;
   for (Update& update : updates) {
-    if (!update.tensors.gradient.defined()) continue;
+    if (!update.tensors.gradient.defined() && !is_grouped<Formula>) continue;
     by_device[update.tensors.w.device()].push_back(std::move(update));
   }
   for (auto& [device, own] : by_device) {
@@ -80,6 +81,21 @@ void write_slopes(const Formula& formula, Updates updates, const torch::Tensor& 
     }
     run(slope, own);
   }
+}
+
+/// The slopes of a term by LibTorch's operations, which autograd records.
+template <class Formula>
+Tensors recorded_slopes(const Formula& formula, const Updates& updates) {
+  Tensors slopes;
+  if constexpr (is_grouped<Formula>) {
+    slopes = recorded_slopes_of_groups(formula, updates);
+  } else {
+    for (const auto& [x, numbers, parameter] : updates) {
+      const auto slope = slope_at(formula, in_compute_type(x.w), x.data, parameter->path);
+      slopes.push_back(scaled(slope, x, numbers, presence_of(x)));
+    }
+  }
+  return slopes;
 }
 
 /// The value of a term with a slope; an error where a tensor in the formula requires a gradient, as
@@ -126,17 +142,12 @@ struct Term : torch::autograd::Function<Term<Formula>> {
     Updates updates = of.updates(tensors, at::TensorList(saved).slice(count));
     const bool is_recorded = torch::GradMode::is_enabled();
     torch::autograd::variable_list gradients(count + 2);  // none for the formula and constants
+    const Tensors slopes = is_recorded ? recorded_slopes(of.formula, updates) : Tensors();
     for (std::size_t i = 0; i < count; ++i) {
       const torch::Tensor& w = tensors[i];
       if (!context->needs_input_grad(i)) continue;
-      const auto& [x, numbers, parameter] = updates[i];
-      if (is_recorded) {
-        const auto slope = slope_at(of.formula, in_compute_type(w), x.data, parameter->path);
-        const auto of_term = scaled(slope, x, numbers, presence_of(x));
-        gradients[i] = (outer[0].to(w.device()) * of_term).to(w.scalar_type());
-      } else {
-        gradients[i] = torch::empty_like(w);
-      }
+      gradients[i] = is_recorded ? (outer[0].to(w.device()) * slopes[i]).to(w.scalar_type())
+                                 : torch::empty_like(w);
       updates[i].tensors.gradient = gradients[i];
     }
     if (!is_recorded) write_slopes(of.formula, std::move(updates), outer[0]);
@@ -148,6 +159,7 @@ struct Term : torch::autograd::Function<Term<Formula>> {
 /// on a device together.
 template <class Formula>
 std::vector<torch::Tensor> recorded_sums(const Formula& formula, const Updates& updates) {
+  if constexpr (is_grouped<Formula>) return recorded_sums_of_groups(formula, updates);
   Indices whole, to_join;
   for (std::size_t i = 0; i < updates.size(); ++i) {
     (updates[i].tensors.w.is_cpu() ? whole : to_join).push_back(i);

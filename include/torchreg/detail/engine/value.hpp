@@ -15,6 +15,7 @@ struct Value {
   static constexpr bool takes_lanes = detail::takes_lanes<Formula>();
   static constexpr bool is_separable = detail::is_separable<Formula>;
   static constexpr bool sums = true, has_results = false, reads_gradient = false;
+  static constexpr bool takes_steps = false;
   static constexpr int arrays = 6;
   static constexpr bool data = has_data<Formula>;
   using Sets = SetList<Set<false, false, data, false>, Set<false, false, data, true>>;

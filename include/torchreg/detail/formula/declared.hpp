@@ -20,13 +20,42 @@ template <class Formula>
 using SaysLanes = std::bool_constant<Formula::takes_lanes>;
 
 template <class Formula>
+using GroupingOf = decltype(a<Formula>().grouping);
+template <class Formula>
+using SaysSome = std::bool_constant<Formula::takes_some>;
+template <class Formula>
+using SaysRest = std::bool_constant<Formula::rests_in_padding>;
+template <class Formula>
+using SaysKinks = std::bool_constant<Formula::has_other_kinks>;
+template <class Formula>
+using SaysInstead = decltype(std::string(Formula::instead));
+
+template <class Formula>
 constexpr Domain domain_of() {
   if constexpr (Has<SaysDomain, Formula>::value) return Formula::domain;
   if constexpr (Has<SaysSeparable, Formula>::value) {
     return Formula::is_separable ? Domain::entries : Domain::tensor;
   }
-  return Domain::entries;
+  return Has<GroupingOf, Formula>::value ? Domain::groups : Domain::entries;
 }
+
+template <class Formula>
+constexpr bool is_grouped = domain_of<Formula>() == Domain::groups;
+
+/// Whether a formula of groups may get some of them without the others.
+template <class Formula>
+constexpr bool takes_some = Has<SaysSome, Formula>::value;
+
+template <class Formula>
+constexpr bool rests_in_padding = Has<SaysRest, Formula>::value;
+
+/// Whether its value has kinks where no entry is zero, as that of singular values.
+template <class Formula>
+constexpr bool has_other_kinks = Has<SaysKinks, Formula>::value;
+
+/// Whether its prox takes one step for all entries.
+template <class Formula>
+constexpr bool takes_one_step = Has<SaysInstead, Formula>::value;
 
 /// Whether any piece of a tensor can be passed.
 template <class Formula>
@@ -47,9 +76,10 @@ template <class Formula>
 bool has_memory([[maybe_unused]] const Formula& formula) {
   if constexpr (Has<SaysMemory, Formula>::value) {
     if (Formula::memory == Memory::none) return false;
-  } else if (!is_separable<Formula>) {
+  } else if (domain_of<Formula>() == Domain::tensor) {
     return false;
   }
+  if (is_grouped<Formula> && !has_slope<Formula>) return false;
   if constexpr (Has<SaysZeros, Formula>::value) return formula.makes_zeros();
   return true;
 }

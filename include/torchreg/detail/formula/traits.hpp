@@ -35,11 +35,22 @@ constexpr bool has_data_of_one = Has<DataOfOne, Formula>::value;
 template <class Formula>
 constexpr bool has_data_of_all = Has<DataOfAll, Formula>::value;
 template <class Formula>
-constexpr bool has_data = [] {
+using SaysWeights = std::bool_constant<Formula::takes_weights>;
+template <class Formula>
+constexpr bool has_weights = [] {
+  if constexpr (Has<SaysWeights, Formula>::value) return Formula::takes_weights;
+  return false;
+}();
+/// Of the engine's operands; the weights of groups are found where they are laid out.
+template <class Formula>
+constexpr bool has_own_data = [] {
   static_assert(!has_data_of_one<Formula> || !has_data_of_all<Formula>,
                 "this penalty has data of one parameter and of all: keep one of the two");
   return has_data_of_one<Formula> || has_data_of_all<Formula>;
 }();
+/// Whether its faces have a last argument.
+template <class Formula>
+constexpr bool has_data = has_own_data<Formula> || has_weights<Formula>;
 
 template <class Formula>
 using ValueFace = decltype(a<Formula>().value(a<torch::Tensor>()));

@@ -47,6 +47,7 @@ inline Reading read_adagrad(const torch::optim::OptimizerOptions& group,
   const auto& options = static_cast<const torch::optim::AdagradOptions&>(group);
   Reading reading;
   reading.kind = "clr/(sqrt(sum) + eps)";
+  reading.optimizer = "Adagrad";
   reading.counts = true;
   reading.writes = 1;
   reading.lr = options.lr();
@@ -67,6 +68,7 @@ inline Reading read_rmsprop(const torch::optim::OptimizerOptions& group,
   const auto& options = static_cast<const torch::optim::RMSpropOptions&>(group);
   Reading reading;
   reading.kind = "lr/(sqrt(q) + eps)";
+  reading.optimizer = "RMSprop";
   reading.counts = true;
   reading.writes = 1;
   reading.trace_writes = 2;
@@ -93,10 +95,12 @@ Reading read_adam(const torch::optim::OptimizerOptions& group,
   const auto& options = static_cast<const Options&>(group);
   Reading reading;
   reading.kind = "lr/(sqrt(v) + eps)";
+  reading.optimizer = "Adam";
   reading.counts = true;
   reading.writes = 1;
   reading.trace_writes = 2;
   if constexpr (std::is_same_v<Options, torch::optim::AdamWOptions>) {
+    reading.optimizer = "AdamW";
     reading.decoupled_decay = options.weight_decay();
     if (reading.decoupled_decay != 0) reading.writes = 2;
   }

@@ -34,6 +34,7 @@ struct Reading {
   Metric metric;                  ///< of SGD with momentum: in the limit of many steps
   Operands<torch::Tensor> state;  ///< the second moment and what else makes the step of an entry
   const char* kind = "";          ///< the step in words
+  const char* optimizer = "";     ///< whose steps differ from entry to entry; else ""
   double lr = -1;                 ///< -1: not known
   double decoupled_decay = 0;     ///< of AdamW
   bool leaves_trace = true;       ///< plain SGD and optimizers of the user's do not

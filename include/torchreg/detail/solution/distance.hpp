@@ -10,6 +10,7 @@
 
 #include <torchreg/detail/engine/bind.hpp>
 #include <torchreg/detail/engine/pieces.hpp>
+#include <torchreg/detail/engine/recorded_groups.hpp>
 
 namespace torchreg::detail {
 
@@ -41,19 +42,20 @@ template <class Formula>
 torch::Tensor distance_at(const Formula& formula, const Operands<torch::Tensor>& x,
                           const Numbers& n, const std::string& path) {
   const auto has = presence_of(x);
+  constexpr bool by_slope = has_slope<Formula> && !has_other_kinks<Formula>;
   torch::Tensor off_zero;
-  if constexpr (has_slope<Formula>) {
+  if constexpr (by_slope) {
     off_zero = (x.gradient + scaled(slope_at(formula, x.w, x.data, path), x, n, has)).abs();
     if constexpr (!HasProx<Formula>::value) return off_zero;
   }
   if constexpr (HasProx<Formula>::value) {
     const torch::Tensor small =
-        has_slope<Formula> ? number_like(x.w, kSmallStep) : small_step_like(x.w, x.gradient);
+        by_slope ? number_like(x.w, kSmallStep) : small_step_like(x.w, x.gradient);
     const torch::Tensor step = scaled(small, x, n, has);
     const torch::Tensor moved = x.w - small * x.gradient;
     const torch::Tensor z = prox_at(formula, moved, step, x.data, path).where(step > 0, moved);
     const torch::Tensor by_prox = (z - x.w).abs() / small;
-    return has_slope<Formula> ? by_prox.where(x.w == 0, off_zero) : by_prox;
+    return by_slope ? by_prox.where(x.w == 0, off_zero) : by_prox;
   }
 }
 
@@ -83,12 +85,42 @@ struct Distances {
 };
 
 template <class Formula>
+void append_distances_of_groups(const Formula& formula, const Updates& updates,
+                                std::vector<Distances>& all) {
+  const auto parameter_of = [&](std::size_t i) { return *updates[i].parameter; };
+  for (const Problem& problem : problems_of(formula, updates.size(), parameter_of)) {
+    const Update& first = updates[problem.parts[0].index];
+    const auto exact = first.tensors.w.options().dtype(exact_type(first.tensors.w));
+    Operands<torch::Tensor> x;
+    x.w = matrix_of(problem, [&](std::size_t i) { return updates[i].tensors.w.to(exact); });
+    x.gradient =
+        matrix_of(problem, [&](std::size_t i) { return updates[i].tensors.gradient.to(exact); });
+    x.data = weights_of(formula, problem, x.w);
+    if (x.w.numel() == 0) continue;
+    const torch::Tensor number = x.w - x.w;
+    const auto distance = distance_at(formula, x, first.numbers, first.path()) + number;
+    torch::Tensor of_group = distance.square().sum(1).sqrt();
+    const auto& layout = problem.layout();
+    if (layout.rows > layout.groups) {  // entries in no group count alone
+      const int64_t others = layout.rows - layout.groups;
+      of_group.narrow(0, layout.groups, others)
+          .copy_(distance.narrow(0, layout.groups, others).amax(1));
+    }
+    const torch::Tensor at_zeros = of_group.masked_fill((x.w != 0).any(1), 0);
+    all.push_back(
+        {first.path(),
+         torch::stack({of_group.max(), distance.square().sum(), at_zeros.max()}).unsqueeze(0)});
+  }
+}
+
+template <class Formula>
 void append_distances(const Formula& formula, Updates updates, std::vector<Distances>& all) {
   for (auto& [tensors, numbers, parameter] : updates) {
     tensors.gradient = gradient_for("stationarity", *parameter);
     tensors.w = tensors.w.detach();
     numbers.rate = kSmallStep;
   }
+  if constexpr (is_grouped<Formula>) return append_distances_of_groups(formula, updates, all);
   bind_all(formula, updates, /*with_steps=*/true);
   for (const auto& update : updates) {
     std::vector<torch::Tensor> rows;

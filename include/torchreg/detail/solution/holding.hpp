@@ -19,15 +19,19 @@ class Holding {
       tensors.w = torch::zeros_like(tensors.w.detach());
       numbers.rate = kSmallStep;
     }
-    bind_all(formula, updates, /*with_steps=*/true);
-    for (const Update& update : updates) add(update);
+    if constexpr (is_grouped<Formula>) {
+      add_groups(updates);
+    } else {
+      bind_all(formula, updates, /*with_steps=*/true);
+      for (const Update& update : updates) add(update);
+    }
   }
 
   bool has_gradient() const { return has_gradient_; }
 
   /// Whether c R holds them all.
   bool at(double c) const {
-    for (const auto& [x, path] : problems_) {
+    for (const auto& [x, path] : questions_) {
       const torch::Tensor step = (kSmallStep * c) * x.factor;
       const torch::Tensor z = prox_at(formula_, x.w, step, x.data, path);
       if (!(z == 0).all().template item<bool>()) return false;
@@ -36,7 +40,7 @@ class Holding {
   }
 
  private:
-  struct Problem {
+  struct Question {
     Operands<torch::Tensor> x;
     std::string path;
   };
@@ -48,8 +52,7 @@ class Holding {
       return tensor.defined() ? tensor.cpu().to(torch::kDouble).contiguous() : tensor;
     };
     torch::Tensor gradient = exact(update.tensors.gradient), data = exact(update.tensors.data);
-    TORCH_CHECK_VALUE(gradient.isfinite().all().item<bool>(), "lambda_max: the gradient of ",
-                      literal(update.path()), " is not finite");
+    check_finite(gradient, update);
     torch::Tensor factor = torch::full_like(gradient, update.numbers.strength);
     if (update.tensors.factor.defined()) factor = factor * exact(update.tensors.factor);
     if (is_separable<Formula>) {
@@ -66,7 +69,29 @@ class Holding {
     x.w = -kSmallStep * gradient;
     x.factor = factor;
     x.data = data;
-    problems_.push_back({x, update.path()});
+    questions_.push_back({x, update.path()});
+  }
+
+  void add_groups(const Updates& updates) {
+    const auto parameter_of = [&](std::size_t i) { return *updates[i].parameter; };
+    for (const Problem& problem : problems_of(formula_, updates.size(), parameter_of)) {
+      const Update& first = updates[problem.parts[0].index];
+      const torch::Tensor gradient = matrix_of(
+          problem, [&](std::size_t i) { return updates[i].tensors.gradient.to(torch::kDouble); });
+      check_finite(gradient, first);
+      if (gradient.numel() == 0 || first.numbers.strength == 0) continue;
+      has_gradient_ = has_gradient_ || (gradient != 0).any().template item<bool>();
+      Operands<torch::Tensor> x;
+      x.w = -kSmallStep * gradient;
+      x.factor = torch::full({}, first.numbers.strength, gradient.options());
+      x.data = weights_of(formula_, problem, gradient);
+      questions_.push_back({x, first.path()});
+    }
+  }
+
+  static void check_finite(const torch::Tensor& gradient, const Update& update) {
+    TORCH_CHECK_VALUE(gradient.isfinite().all().item<bool>(), "lambda_max: the gradient of ",
+                      literal(update.path()), " is not finite");
   }
 
   /// The entries with the least and the largest gradient, each over its factor.
@@ -81,7 +106,7 @@ class Holding {
   }
 
   const Formula& formula_;
-  std::vector<Problem> problems_;
+  std::vector<Question> questions_;
   bool has_gradient_ = false;
 };
 

@@ -31,6 +31,7 @@ template <class Kept, class Visit>
 void for_each_saved(Kept& kept, std::size_t index, const Visit& visit) {
   Operands<const char*> names;
   names.memory = "memory";
+  names.zero = "zero";
   for_each_operand(
       [&](auto& tensor, const char* name) {
         if (name != nullptr) visit(tensor, name + std::to_string(index));

@@ -22,6 +22,7 @@ struct Entry {
   double kappa = kBeforeFirstStep;  ///< of SGD with momentum
   Operands<torch::Tensor> kept{};   ///< between steps: memory, the formula's data, factors
   double strength = 1;              ///< what the penalty is multiplied by here, beside its number
+  int64_t groups = 0;               ///< of a penalty of groups
   int64_t steps = 0;                ///< moves since the memory began
   int64_t moves = 0;                ///< in all, for describe()
 
@@ -110,12 +111,13 @@ struct Entry {
 
   void forget_memory() {
     if (kept.memory.defined()) kept.memory.fill_(std::numeric_limits<double>::infinity());
+    if (kept.zero.defined()) kept.zero.fill_(-1);
     steps = 0;
   }
 
   /// Forgets everything but which moves were noted.
   void forget(const Reading& reading) {
-    kept.memory = torch::Tensor();
+    kept.memory = kept.zero = torch::Tensor();
     steps = pending = 0;
     pending_scale = pending_rate = 0;
     watch = Watch(parameter.tensor);
@@ -137,11 +139,21 @@ struct Entry {
   Update pending_update(const Reading& reading) const {
     Update update{bound_tensors(reading.state), {}, &parameter};
     update.tensors.memory = kept.memory;
+    update.tensors.zero = kept.zero;
     Metric metric = reading.metric;
     const bool is_scalar = !reading.state.moment.defined() && !reading.state.given.defined();
     metric.rate = is_scalar ? pending_rate : metric.rate * pending_scale;
     metric.gradient_scale = pending_scale / static_cast<double>(pending);
     update.numbers = Numbers(metric);
+    update.numbers.strength = strength;
+    return update;
+  }
+
+  /// What it is to linked ones that step, while it rests itself.
+  Update resting_update() const {
+    Update update{bound_tensors(), {}, &parameter};
+    update.tensors.memory = kept.memory;
+    update.tensors.zero = kept.zero;
     update.numbers.strength = strength;
     return update;
   }

@@ -54,8 +54,7 @@ class Ledger {
   /// Forgets everything but which moves were noted.
   void forget() {
     reader_.locate(entries_);
-    std::vector<Reading> readings;
-    for (const Entry& entry : entries_) readings.push_back(reader_.state_of(entry));
+    const std::vector<Reading> readings = states();
     for (std::size_t i = 0; i < entries_.size(); ++i) {
       if (readings[i].counter == 0) entries_[i].mark_seen(readings[i]);
       entries_[i].forget(readings[i]);
@@ -69,6 +68,8 @@ class Ledger {
     for (Entry& entry : entries_) {
       const bool remembers = n > 0 && penalty_has_memory[entry.penalty];
       entry.kept.memory = prepared_memory(entry.kept.memory, entry.parameter.tensor, remembers);
+      entry.kept.zero =
+          prepared_zeros(entry.kept.zero, entry.parameter.tensor, remembers ? entry.groups : 0);
     }
   }
 
@@ -81,6 +82,12 @@ class Ledger {
   }
 
   Reading state_of(const Entry& entry) const { return reader_.state_of(entry); }
+
+  std::vector<Reading> states() const {
+    std::vector<Reading> states;
+    for (const Entry& entry : entries_) states.push_back(reader_.state_of(entry));
+    return states;
+  }
 
   /// How often the optimizer has moved each entry since the last call; throws where it has not yet.
   std::vector<int64_t> moves(const std::vector<Reading>& readings) const {
@@ -104,11 +111,14 @@ class Ledger {
   }
 
   /// Keeps what binds an entry to its penalty, as its tensor is now.
-  template <class BoundTo>
-  void bind(const BoundTo& bound_to) {
+  template <class BoundsOf>
+  void bind(const BoundsOf& bounds_of) {
     const c10::InferenceMode usable_later(false);
-    for (Entry& entry : entries_) {
-      Bound bound = bound_to(entry.penalty, entry.parameter);
+    std::vector<Bound> bounds = bounds_of(entries_);
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+      Entry& entry = entries_[i];
+      Bound& bound = bounds[i];
+      entry.groups = bound.groups;
       entry.kept.data = std::move(bound.data);
       entry.kept.factor = std::move(bound.factor);
       entry.strength = bound.strength;

@@ -43,6 +43,15 @@ constexpr bool has_prox = [] {
 }();
 
 /// The penalties of one ProximalStep, of different types, by their index.
+template <class Formula>
+void refuse_steps_of_entries([[maybe_unused]] const Formula& formula,
+                             [[maybe_unused]] const std::string& whose) {
+  if constexpr (takes_one_step<Formula>) {
+    TORCH_CHECK_VALUE(false, "ProximalStep: ", name_of<Formula>(),
+                      " has no exact prox for a step per entry (", whose, "); ", Formula::instead);
+  }
+}
+
 template <class... Penalties>
 struct PenaltyList {
   static_assert((has_prox<Penalties> && ...));
@@ -60,13 +69,35 @@ struct PenaltyList {
         tuple);
   }
 
-  /// What binds a penalty to a parameter.
-  Bound bound_to(std::size_t wanted, const Parameter& parameter) const {
-    Bound bound;
-    with_penalty(wanted, [&](const auto& penalty) {
-      bound = detail::bound_to(penalty.formula(), factors_of(penalty), parameter);
-    });
-    return bound;
+  /// What binds the penalties to their entries.
+  std::vector<Bound> bounds_of(const std::vector<Entry>& entries) const {
+    std::vector<Bound> bounds(entries.size());
+    for (std::size_t index = 0; index < sizeof...(Penalties); ++index) {
+      std::vector<Parameter> own;
+      for (const Entry& entry : entries) {
+        if (entry.penalty == index) own.push_back(entry.parameter);
+      }
+      with_penalty(index, [&](const auto& penalty) {
+        const auto of_own =
+            detail::bounds_of(penalty.formula(), factors_of(penalty), Parameters(own));
+        auto next = of_own.begin();
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+          if (entries[i].penalty == index) bounds[i] = *next++;
+        }
+      });
+    }
+    return bounds;
+  }
+
+  /// An error where a penalty takes one step for all entries, and the optimizer has one for each.
+  void check_optimizer(const std::vector<Entry>& entries,
+                       const std::vector<Reading>& readings) const {
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      const std::string optimizer = readings[i].optimizer;
+      with_penalty(entries[i].penalty, [&](const auto& penalty) {
+        if (!optimizer.empty()) refuse_steps_of_entries(penalty.formula(), optimizer);
+      });
+    }
   }
 
   std::vector<std::string> describe() const {
@@ -87,6 +118,28 @@ struct PenaltyList {
     std::apply([&](const auto&... each) { (visit(each), ...); }, tuple);
   }
 };
+
+/// The same where the steps of some updates, of which linked ones are one problem, differ.
+template <class Formula>
+void check_steps([[maybe_unused]] const Formula& formula, const Updates& updates) {
+  if constexpr (takes_one_step<Formula>) {
+    for (const Update& update : updates) {
+      const bool is_one = !update.tensors.moment.defined() && !update.tensors.given.defined();
+      if (!is_one) refuse_steps_of_entries(formula, "its steps");
+    }
+    if constexpr (is_grouped<Formula>) {
+      const auto parameter_of = [&](std::size_t i) { return *updates[i].parameter; };
+      for (const Problem& problem : problems_of(formula, updates.size(), parameter_of)) {
+        for (const auto& part : problem.parts) {
+          const double rate = updates[problem.parts[0].index].numbers.rate;
+          if (updates[part.index].numbers.rate != rate) {
+            refuse_steps_of_entries(formula, "linked tensors of different steps");
+          }
+        }
+      }
+    }
+  }
+}
 
 /// act(penalty, updates) for each penalty, whose updates have no steps.
 template <class... Penalties, class Act>
@@ -119,21 +172,32 @@ template <class... Penalties>
 void act(std::vector<Entry>& entries, const std::vector<Reading>& readings,
          const PenaltyList<Penalties...>& penalties, int64_t n) {
   const SkipWrites at_the_end{entries};
-  for (std::size_t penalty = 0; penalty < sizeof...(Penalties); ++penalty) {
+  struct Pending {
     Updates updates;
     std::vector<Entry*> owners;
+  };
+  std::vector<Pending> of_penalty(sizeof...(Penalties));
+  for (std::size_t penalty = 0; penalty < sizeof...(Penalties); ++penalty) {
+    auto& [updates, owners] = of_penalty[penalty];
     updates.reserve(entries.size());
     owners.reserve(entries.size());
-    for (std::size_t i = 0; i < entries.size(); ++i) {
-      Entry& entry = entries[i];
-      const torch::Tensor& tensor = entry.parameter.tensor;
-      if (entry.penalty != penalty || entry.pending == 0 || !tensor.requires_grad()) continue;
-      updates.push_back(entry.pending_update(readings[i]));
-      updates.back().numbers.weight = newest_weight(entry.pending, entry.steps, n);
-      owners.push_back(&entry);
-    }
-    penalties.with_penalty(penalty, [&](const auto& own) {
-      for (Update& update : updates) update.numbers.strength *= factors_of(own).number();
+    penalties.with_penalty(penalty, [&, &updates = updates, &owners = owners](const auto& own) {
+      for (std::size_t i = 0; i < entries.size(); ++i) {
+        Entry& entry = entries[i];
+        if (entry.penalty != penalty) continue;
+        const bool steps = entry.pending > 0 && entry.parameter.tensor.requires_grad();
+        if (!steps && !is_linked(own.formula())) continue;
+        updates.push_back(steps ? entry.pending_update(readings[i]) : entry.resting_update());
+        updates.back().numbers.weight = newest_weight(entry.pending, entry.steps, n);
+        updates.back().numbers.strength *= factors_of(own).number();
+        owners.push_back(&entry);
+      }
+      check_steps(own.formula(), updates);
+    });
+  }
+  for (std::size_t penalty = 0; penalty < sizeof...(Penalties); ++penalty) {
+    auto& [updates, owners] = of_penalty[penalty];
+    penalties.with_penalty(penalty, [&, &updates = updates, &owners = owners](const auto& own) {
       prox_all(own.formula(), std::move(updates), [&](std::size_t i) { owners[i]->settle(); });
     });
   }

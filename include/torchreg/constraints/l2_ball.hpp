@@ -1,0 +1,47 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <utility>
+#include <vector>
+
+#include <torchreg/detail/groups/projections.hpp>
+#include <torchreg/formula.hpp>
+#include <torchreg/groupings/slices.hpp>
+#include <torchreg/penalty.hpp>
+
+namespace torchreg {
+
+namespace detail {
+
+/// R(w) = 0 where ||w_g|| <= radius for each group, else infinity;  prox: the nearest such.
+struct L2BallFormula {
+  static constexpr const char* name = "L2Ball";
+  static constexpr bool is_constraint = true;
+  static constexpr bool takes_some = true;
+  static constexpr Memory memory = Memory::none;
+  double radius;
+  Grouping grouping;
+
+  std::vector<Strength> strengths() const { return {{"radius", radius}}; }
+
+  torch::Tensor prox(const torch::Tensor& w, const torch::Tensor& step) const {
+    return onto_l2_ball(w, step, radius);
+  }
+};
+
+}  // namespace detail
+
+/// A constraint: the norm of each group is at most `radius` (max-norm of a unit's weights).
+///
+/// radius >= 0 in units of w; an error if negative, NaN or infinite; 0 holds all at zero. Exact for
+/// one step, which does not matter, and in the metric of a step per entry. Keeps no memory; as a
+/// term of a loss it does not compile. A group with a NaN or infinite entry is left as it is.
+/// Source: Srebro, Shraibman 2005.
+class L2Ball : public Penalty<detail::L2BallFormula> {
+ public:
+  explicit L2Ball(double radius, Grouping grouping = rows(), Selector selector = weights())
+      : Penalty({radius, std::move(grouping)}, std::move(selector)) {}
+};
+
+}  // namespace torchreg

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include <torchreg/detail/groups/projections.hpp>
+#include <torchreg/formula.hpp>
+#include <torchreg/groupings/slices.hpp>
+#include <torchreg/penalty.hpp>
+
+namespace torchreg {
+
+namespace detail {
+
+/// R(w) = 0 where at most k entries of each group are not zero, else infinity;  prox: keeps the k
+/// of largest w^2 / step.
+struct TopKFormula {
+  static constexpr const char* name = "TopK";
+  static constexpr bool is_constraint = true;
+  static constexpr bool takes_some = true;
+  static constexpr Memory memory = Memory::none;
+  int64_t k;
+  Grouping grouping;
+
+  std::vector<Strength> strengths() const { return {{"k", static_cast<double>(k), at_least(1)}}; }
+
+  torch::Tensor prox(const torch::Tensor& w, const torch::Tensor& step) const {
+    return w.masked_fill(largest_of_rows(root_scores(w, step), k).logical_not(), 0);
+  }
+};
+
+}  // namespace detail
+
+/// A constraint: at most k entries of each group are not zero: TopK(2, runs(4)) is 2:4.
+///
+/// Keeps the k of largest w^2 / step, of equal ones those of the lower index: the nearest such
+/// point in every metric. k >= 1, else an error; k of more than a group's entries changes nothing.
+/// Keeps no memory; as a term of a loss it does not compile. A group with a NaN or infinite entry
+/// is left as it is. Source: Blumensath, Davies 2008.
+class TopK : public Penalty<detail::TopKFormula> {
+ public:
+  explicit TopK(int64_t k, Grouping within = whole(), Selector selector = weights())
+      : Penalty({k, std::move(within)}, std::move(selector)) {}
+};
+
+}  // namespace torchreg

@@ -1,0 +1,297 @@
+#pragma once
+
+#include <ATen/Parallel.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <torchreg/detail/engine/group_prox.hpp>
+#include <torchreg/detail/engine/in_pieces.hpp>
+#include <torchreg/detail/groups/problem.hpp>
+
+namespace torchreg::detail {
+
+/// The executor for formulas of groups: lays the tensors out as matrices with a group in each row,
+/// linked ones side by side, and carries a kernel out on some rows after the other.
+class InGroups {
+ public:
+  /// Carries out all updates, of which linked tensors are all there.
+  template <class Kernel>
+  static void run(const Kernel& kernel, const Updates& updates, Outcome& outcome) {
+    const auto parameter_of = [&](std::size_t i) { return parameter_like(updates[i]); };
+    for (const Problem& problem : problems_of(kernel.formula, updates.size(), parameter_of)) {
+      Matrices<Kernel>(kernel, problem, updates).run(outcome);
+      for (const auto& [index, layout] : problem.parts) {
+        const bool rests = Kernel::takes_steps && updates[index].numbers.rate == 0;
+        if (!rests) outcome.done(index);
+      }
+    }
+  }
+
+ private:
+  static Parameter parameter_like(const Update& update) {
+    return {update.path(), update.tensors.w, nullptr};
+  }
+
+  /// The operands of a problem as matrices.
+  template <class Kernel>
+  class Matrices {
+    using Formula = std::decay_t<decltype(Kernel::formula)>;
+
+   public:
+    Matrices(const Kernel& kernel, const Problem& problem, const Updates& updates)
+        : kernel_(kernel), problem_(problem) {
+      for (const auto& [index, layout] : problem.parts) {
+        const Update& update = updates[index];
+        updates_.push_back(&update);
+        const auto has = read_by<Kernel>(presence_of(update.tensors));
+        matrices_.emplace_back();
+        for_each_operand(
+            [&layout = layout](const torch::Tensor& tensor, torch::Tensor& matrix, bool is_read) {
+              if (is_read && tensor.defined()) matrix = layout.matrix(tensor);
+            },
+            without_zero(update.tensors), matrices_.back(), has);
+        auto& own = matrices_.back();
+        if (update.tensors.zero.defined()) own.zero = column(update.tensors.zero);
+        if (update.tensors.gradient.defined() && !own.gradient.defined()) {
+          const torch::Tensor& gradient = update.tensors.gradient;
+          own.gradient = torch::empty({layout.rows, layout.size}, gradient.options());
+          if (!layout.is_regular()) gradient.zero_();  // of entries in no group
+        }
+        const auto stored = update.tensors.w.scalar_type();
+        stored_ = matrices_.size() == 1 ? stored : torch::promote_types(stored_, stored);
+        type_ = torch::promote_types(type_, compute_type(stored));
+      }
+      const auto options = first().w.options().dtype(type_).requires_grad(false);
+      if constexpr (has_weights<Formula>) {
+        weights_ = kernel.formula.grouping.weights(problem.layout(), problem.entries, options);
+      }
+      in_no_group_ = rows_of_no_group(options);
+      if constexpr (rests_in_padding<Formula>) padding_ = problem.layout().padding();
+    }
+
+    void run(Outcome& outcome) {
+      if (Kernel::takes_steps && !moves()) return;
+      const int64_t rows = problem_.layout().rows, some = rows_at_once();
+      for (int64_t row = 0; row < rows; row += some) {
+        run_rows(row, std::min(some, rows - row), outcome);
+      }
+      if constexpr (Kernel::has_results) write_back();
+    }
+
+   private:
+    /// Those that have a number for each entry, not for each group.
+    static Operands<torch::Tensor> without_zero(Operands<torch::Tensor> tensors) {
+      tensors.zero = torch::Tensor();
+      return tensors;
+    }
+
+    const Operands<torch::Tensor>& first() const { return updates_[0]->tensors; }
+
+    bool moves() const {
+      return std::any_of(updates_.begin(), updates_.end(),
+                         [](const Update* update) { return update->numbers.rate != 0; });
+    }
+
+    /// One number for each group as a column, to which rows of entries in no group are added.
+    torch::Tensor column(const torch::Tensor& of_groups) const {
+      const Layout& layout = problem_.layout();
+      return torch::constant_pad_nd(of_groups.view({-1, 1}), {0, 0, 0, layout.rows - layout.groups},
+                                    -1);
+    }
+
+    torch::Tensor rows_of_no_group(const torch::TensorOptions& options) const {
+      const Layout& layout = problem_.layout();
+      if (layout.rows == layout.groups) return {};
+      return torch::arange(layout.rows, options.dtype(torch::kLong)).unsqueeze(1) >= layout.groups;
+    }
+
+    int64_t rows_at_once() const {
+      const int64_t rows = std::max<int64_t>(problem_.layout().rows, 1);
+      const int64_t width = std::max<int64_t>(problem_.entries, 1);
+      if constexpr (!takes_some<Formula>) return rows;
+      const torch::Tensor& w = first().w;
+      const int64_t entries = w.is_cpu() ? (Kernel::sums ? kPiece : kPiece * at::get_num_threads())
+                                         : entries_at_once<Kernel>(w, bytes_of(w, w.numel()));
+      return std::clamp<int64_t>(entries / width, 1, rows);
+    }
+
+    torch::Tensor some_of(const torch::Tensor& rows, int64_t begin, int64_t count) const {
+      return !rows.defined() || rows.dim() == 0 ? rows : rows.narrow(0, begin, count);
+    }
+
+    /// Some rows of each part, in the type that they are computed in.
+    std::vector<Operands<torch::Tensor>> parts_of(int64_t begin, int64_t count) const {
+      std::vector<Operands<torch::Tensor>> parts;
+      for (const auto& own : matrices_) {
+        parts.emplace_back();
+        for_each_operand(
+            [&](const torch::Tensor& matrix, torch::Tensor& part) {
+              if (matrix.defined())
+                part = some_of(matrix, begin, count).to(first().w.device(), type_);
+            },
+            own, parts.back());
+      }
+      return parts;
+    }
+
+    static torch::Tensor side_by_side(std::vector<torch::Tensor> parts) {
+      return parts.size() == 1 ? parts[0] : torch::cat(parts, 1);
+    }
+
+    void run_rows(int64_t begin, int64_t count, Outcome& outcome) {
+      const auto parts = parts_of(begin, count);
+      Operands<torch::Tensor> x;
+      x.w = joined(parts, &Operands<torch::Tensor>::w);
+      x.memory = joined(parts, &Operands<torch::Tensor>::memory);
+      x.gradient = joined(parts, &Operands<torch::Tensor>::gradient);
+      x.zero = parts[0].zero;
+      x.data = some_of(weights_, begin, count);
+      const auto has = presence_of(x);
+      const Numbers& numbers = updates_[0]->numbers;
+      const std::string& path = updates_[0]->path();
+      if constexpr (Kernel::sums) {
+        const torch::Tensor sum = kernel_.at(x, without_factor(has), path).sum();
+        outcome.sums.push_back(numbers.strength == 1 ? sum : sum * numbers.strength);
+      }
+      if constexpr (Kernel::takes_steps) {
+        GroupStep by;
+        by.steps = steps_of(parts, x, begin, count);
+        by.strength = numbers.strength;
+        for (const Update* update : updates_) {
+          if (update->numbers.rate != 0) by.weight = std::min(by.weight, update->numbers.weight);
+        }
+        by.in_no_group = some_of(in_no_group_, begin, count);
+        by.stored = stored_;
+        GroupProx<Formula>{kernel_.formula, path}(x, by);
+        put(begin, count, x, Kernel::writes(has));
+      } else if constexpr (Kernel::has_results) {
+        Kernel own = kernel_;
+        own.stored = stored_;
+        own(x, numbers, without_factor(has), path);
+        put(begin, count, x, Kernel::writes(has));
+      }
+    }
+
+    static Operands<bool> without_factor(Operands<bool> has) {
+      has.factor = false;
+      return has;
+    }
+
+    torch::Tensor joined(const std::vector<Operands<torch::Tensor>>& parts,
+                         torch::Tensor Operands<torch::Tensor>::*operand) const {
+      bool is_there = false;
+      for (const auto& part : parts) is_there = is_there || (part.*operand).defined();
+      if (!is_there) return {};
+      std::vector<torch::Tensor> list;
+      for (const auto& part : parts) {
+        list.push_back((part.*operand).defined() ? part.*operand : torch::zeros_like(part.w));
+      }
+      return side_by_side(list);
+    }
+
+    /// The step of all entries, or of each.
+    Steps<torch::Tensor> steps_of(const std::vector<Operands<torch::Tensor>>& parts,
+                                  const Operands<torch::Tensor>& x, int64_t begin,
+                                  int64_t count) const {
+      Steps<torch::Tensor> steps = unpadded_steps(parts, x);
+      if (!padding_.defined()) return steps;
+      const torch::Tensor padding = padding_.narrow(0, begin, count);
+      steps.step = steps.step.expand_as(x.w).masked_fill(padding, 0);
+      steps.inverse = steps.inverse.expand_as(x.w);
+      steps.may_rest = true;
+      return steps;
+    }
+
+    Steps<torch::Tensor> unpadded_steps(const std::vector<Operands<torch::Tensor>>& parts,
+                                        const Operands<torch::Tensor>& x) const {
+      if (is_one_step()) return plain_steps(x, updates_[0]->numbers, Operands<bool>());
+      std::vector<torch::Tensor> steps, inverses;
+      torch::Tensor slope;
+      int64_t column = 0;
+      for (std::size_t k = 0; k < parts.size(); ++k) {
+        const Numbers& n = updates_[k]->numbers;
+        const auto has = without_factor(presence_of(parts[k]));
+        const int64_t width = parts[k].w.size(1);
+        Steps<torch::Tensor> own = plain_steps(parts[k], n, has);
+        if (has.moment && n.rate != 0) {
+          if constexpr (has_slope<Formula>) {
+            const auto& path = updates_[0]->path();
+            if (!slope.defined()) slope = slope_at(kernel_.formula, x.w, x.data, path);
+            const KnownSlope known{slope.narrow(1, column, width)};
+            own = adaptive_steps(known, parts[k], n, has, path);
+          } else {
+            own = adaptive_steps(NoSlope(), parts[k], n, has, updates_[k]->path());
+          }
+        }
+        steps.push_back(own.step.expand_as(parts[k].w));
+        inverses.push_back(own.inverse.expand_as(parts[k].w));
+        column += width;
+      }
+      return {side_by_side(steps), side_by_side(inverses), true};
+    }
+
+    bool is_one_step() const {
+      return std::all_of(updates_.begin(), updates_.end(), [&](const Update* update) {
+        return !update->tensors.moment.defined() && !update->tensors.given.defined() &&
+               update->numbers.rate == updates_[0]->numbers.rate;
+      });
+    }
+
+    /// What adaptive_steps() needs of a formula whose slope is known.
+    struct KnownSlope {
+      torch::Tensor known;
+      torch::Tensor slope(const torch::Tensor& /*w*/) const { return known; }
+    };
+    struct NoSlope {};
+
+    /// Writes some rows into the matrices, part by part, rounded once.
+    void put(int64_t begin, int64_t count, const Operands<torch::Tensor>& x,
+             const Operands<bool>& written) {
+      int64_t column = 0;
+      for (const auto& own : matrices_) {
+        const int64_t width = own.w.size(1);
+        for_each_operand(
+            [&](const torch::Tensor& matrix, const torch::Tensor& result, bool is_written) {
+              if (!is_written || !matrix.defined()) return;
+              const auto part = result.narrow(1, column, width);
+              matrix.narrow(0, begin, count).copy_(part + 0.0);  // so that there is no -0.0
+            },
+            without_zero(own), x, written);
+        if (own.zero.defined()) own.zero.narrow(0, begin, count).copy_(x.zero);
+        column += width;
+      }
+    }
+
+    /// From the matrices to the tensors, of those that are no views of them.
+    void write_back() {
+      for (std::size_t k = 0; k < matrices_.size(); ++k) {
+        const Layout& layout = problem_.parts[k].layout;
+        const auto written = Kernel::writes(presence_of(updates_[k]->tensors));
+        const auto& tensors = updates_[k]->tensors;
+        for_each_operand(
+            [&](const torch::Tensor& tensor, const torch::Tensor& matrix, bool is_written) {
+              if (!is_written || !tensor.defined() || matrix.is_alias_of(tensor)) return;
+              tensor.copy_(layout.restored(matrix, tensor));
+            },
+            without_zero(tensors), matrices_[k], written);
+        if (tensors.zero.defined()) {
+          tensors.zero.copy_(matrices_[k].zero.narrow(0, 0, layout.groups).view({-1}));
+        }
+      }
+    }
+
+    const Kernel& kernel_;
+    const Problem& problem_;
+    std::vector<const Update*> updates_;
+    std::vector<Operands<torch::Tensor>> matrices_;
+    torch::Tensor weights_, in_no_group_, padding_;
+    torch::ScalarType type_ = torch::kFloat, stored_ = torch::kFloat;
+  };
+};
+
+}  // namespace torchreg::detail

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <limits>
+
+#include <torchreg/detail/groups/norms.hpp>
+
+namespace torchreg::detail {
+
+// The mathematics of balls, on matrices with a group in each row: the nearest point of each row,
+// for one step, which does not matter, or in the metric of a step per entry.
+
+/// ||z|| <= radius. In a metric z_i = w_i / (1 + mu s_i): Newton on 1/||z|| - 1/radius from below,
+/// where twelve iterations reach rounding at any condition. Entries whose step is 0 stay.
+inline torch::Tensor onto_l2_ball(const torch::Tensor& w, const torch::Tensor& step,
+                                  double radius) {
+  const torch::Tensor norms = norms_of(w), is_outside = norms > radius;
+  if (radius == 0) return torch::zeros_like(w);
+  if (step.dim() == 0) return w.where(is_outside.logical_not(), w * (radius / norms));
+  const torch::Tensor rests = step <= 0;
+  const torch::Tensor each = ((w.abs() / radius - 1) / step).masked_fill(rests, 0);
+  const torch::Tensor by_norm = (norms / radius - 1) / step.amax(1, true);
+  torch::Tensor mu = torch::maximum(by_norm, each.amax(1, true)).clamp_min(0);
+  mu = mu.masked_fill(mu.isfinite().logical_not(), 0);
+  for (int k = 0; k < 12; ++k) {
+    const torch::Tensor z = w / (1 + mu * step);
+    const torch::Tensor length = norms_of(z), unit = z / length.masked_fill(length == 0, 1);
+    const torch::Tensor slope = (unit * unit * step / (1 + mu * step)).sum(1, true);
+    const torch::Tensor move = (length / radius - 1) / slope;
+    mu = mu + move.masked_fill((slope > 0).logical_not(), 0).clamp_min(0);
+  }
+  return (w / (1 + mu * step)).where(is_outside, w);
+}
+
+/// tau with sum (a_i - tau s_i)_+ = radius, by sorting a_i / s_i. Entries whose step is 0 stay.
+inline torch::Tensor threshold_onto_simplex(const torch::Tensor& a, const torch::Tensor& step,
+                                            double radius) {
+  const double inf = std::numeric_limits<double>::infinity();
+  const torch::Tensor s = step.expand_as(a), rests = s <= 0;
+  const torch::Tensor ratio =
+      (a / s).masked_fill(rests & (a > 0), inf).masked_fill(rests & (a <= 0), -inf);
+  const auto [sorted, order] = ratio.sort(1, /*descending=*/true);
+  const torch::Tensor sums = a.clamp_min(0).where(rests, a).gather(1, order).cumsum(1);
+  const torch::Tensor taus = (sums - radius) / s.gather(1, order).cumsum(1);
+  const torch::Tensor last = (sorted > taus).sum(1, /*keepdim=*/true).sub(1).clamp_min(0);
+  return taus.gather(1, last);
+}
+
+/// z >= 0 with sum z = radius.
+inline torch::Tensor onto_simplex(const torch::Tensor& w, const torch::Tensor& step,
+                                  double radius) {
+  if (radius == 0 || w.size(1) == 0) return torch::zeros_like(w);
+  const torch::Tensor by = step.dim() == 0 ? torch::ones_like(step) : step;
+  return (w - threshold_onto_simplex(w, by, radius) * by).clamp_min(0);
+}
+
+/// sum |z| <= radius.
+inline torch::Tensor onto_l1_ball(const torch::Tensor& w, const torch::Tensor& step,
+                                  double radius) {
+  const torch::Tensor a = w.abs(), is_inside = a.sum(1, /*keepdim=*/true) <= radius;
+  return w.where(is_inside, w.sign() * onto_simplex(a, step, radius));
+}
+
+/// Where an entry is one of the k largest of its row; of equal ones the lower index.
+inline torch::Tensor largest_of_rows(const torch::Tensor& scores, int64_t k) {
+  const auto order = std::get<1>(torch::sort(scores, /*stable=*/true, 1, /*descending=*/true));
+  const torch::Tensor largest = order.narrow(1, 0, std::min(k, scores.size(1)));
+  return torch::zeros_like(scores, torch::kBool).scatter_(1, largest, true);
+}
+
+/// How much an entry is worth: w^2 / step, infinite of one that rests; of one step w^2. A root of
+/// it, as a square may be 0 or infinite.
+inline torch::Tensor root_scores(const torch::Tensor& w, const torch::Tensor& step) {
+  return step.dim() == 0 ? w.abs() : (w.abs() / step.sqrt()).masked_fill(w == 0, 0);
+}
+
+}  // namespace torchreg::detail

@@ -1,0 +1,315 @@
+// Constraints: feasible, idempotent, the nearest point in the metric of the steps.
+#include <torchreg/torchreg.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "support.hpp"
+
+using namespace torchreg;
+using support::contains;
+using support::error_of;
+using support::same_bits;
+using torch::Tensor;
+
+namespace {
+
+/// A constraint, whether a matrix of groups in rows obeys it, and one that does.
+struct Set {
+  std::string name;
+  std::function<void(const Tensor& w, const Tensor& step)> prox_;
+  std::function<bool(const Tensor& w)> contains;
+  std::function<Tensor(const Tensor& w)> some;  ///< a point of the set near w
+  bool is_convex = true;
+};
+
+template <class Penalty>
+auto prox_by(const Penalty& penalty) {
+  return [penalty](const Tensor& w, const Tensor& step) {
+    if (step.dim() == 0) {
+      penalty.prox_(w, step.item<double>());
+    } else {
+      penalty.prox_(w, step);
+    }
+  };
+}
+
+std::vector<Set> sets() {
+  const auto within = [](const Tensor& x, double bound) {
+    return (x <= bound * (1 + 1e-12)).all().item<bool>();
+  };
+  return {
+      {"L2Ball", prox_by(L2Ball(0.8)), [=](const Tensor& w) { return within(w.norm(2, 1), 0.8); },
+       [](const Tensor& w) { return w * (0.8 / w.norm(2, 1, true)).clamp_max(1); }},
+      {"L1Ball", prox_by(L1Ball(0.8, rows())),
+       [=](const Tensor& w) { return within(w.abs().sum(1), 0.8); },
+       [](const Tensor& w) { return w * (0.8 / w.abs().sum(1, true)).clamp_max(1); }},
+      {"Simplex", prox_by(Simplex(0.8)),
+       [](const Tensor& w) {
+         return (w >= 0).all().item<bool>() &&
+                torch::allclose(w.sum(1), torch::full({w.size(0)}, 0.8, torch::kDouble), 1e-12);
+       },
+       [](const Tensor& w) {
+         const Tensor a = w.abs() + 1e-3;
+         return a * (0.8 / a.sum(1, true));
+       }},
+      {"Box", prox_by(Box(-0.3, 0.5)),
+       [](const Tensor& w) { return ((w >= -0.3) & (w <= 0.5)).all().item<bool>(); },
+       [](const Tensor& w) { return w.clamp(-0.3, 0.5); }},
+      {"TopK", prox_by(TopK(2, rows())),
+       [](const Tensor& w) { return ((w != 0).sum(1) <= 2).all().item<bool>(); },
+       [](const Tensor& w) {
+         Tensor z = torch::zeros_like(w);
+         for (int64_t i = 0; i < w.size(0); ++i) {
+           const auto order = torch::randperm(w.size(1));
+           for (int64_t k = 0; k < 2; ++k)
+             z[i][order[k].item<int64_t>()] = w[i][order[k].item<int64_t>()];
+         }
+         return z;
+       },
+       false},
+      {"TopGroups", prox_by(TopGroups(3, rows())),
+       [](const Tensor& w) { return (w != 0).any(1).sum().item<int64_t>() <= 3; },
+       [](const Tensor& w) {
+         Tensor z = torch::zeros_like(w);
+         const auto order = torch::randperm(w.size(0));
+         for (int64_t k = 0; k < 3; ++k) z[order[k].item<int64_t>()] = w[order[k].item<int64_t>()];
+         return z;
+       },
+       false},
+      {"MinSparsity", prox_by(MinSparsity(0.6)),
+       [](const Tensor& w) {
+         return (w == 0).sum().item<double>() >= 0.6 * static_cast<double>(w.numel());
+       },
+       [](const Tensor& w) {
+         const auto order = torch::randperm(w.numel()).narrow(0, 0, 24);
+         return w.contiguous().view(-1).index_fill(0, order, 0).view(w.sizes());
+       },
+       false},
+  };
+}
+
+double distance(const Tensor& z, const Tensor& x, const Tensor& step) {
+  return ((z - x).square() / step).sum().item<double>();
+}
+
+}  // namespace
+
+TEST_CASE("A constraint gives the nearest of its points in the metric of the steps, and again") {
+  torch::manual_seed(1);
+  for (const Set& set : sets()) {
+    for (const double decades : {-1.0, 0.0, 2.0, 6.0}) {
+      CAPTURE(set.name, decades);
+      const Tensor x = torch::randn({8, 5}, torch::kDouble);
+      const Tensor step =
+          decades < 0 ? torch::full({}, 0.7, torch::kDouble)
+                      : torch::pow(10, decades * (torch::rand({8, 5}, torch::kDouble) - 0.5));
+      const Tensor z = x.clone();
+      set.prox_(z, step);
+      REQUIRE(set.contains(z));
+      REQUIRE(support::negative_zeros(z) == 0);
+      const Tensor again = z.clone();
+      set.prox_(again, step);
+      REQUIRE(torch::allclose(again, z, 1e-10, 1e-12));
+      const double found = distance(z, x, step);
+      for (int k = 0; k < 200; ++k) {
+        const Tensor other = set.some(k % 2 == 0 ? z + 0.1 * torch::randn_like(z) * torch::rand({})
+                                                 : x + torch::randn_like(x));
+        REQUIRE(set.contains(other));
+        if (set.is_convex || k % 2 == 1) {
+          const Tensor y = set.is_convex ? other : set.some(x);
+          REQUIRE(found <= distance(y, x, step) * (1 + 1e-9) + 1e-12);
+        }
+        if (!set.is_convex) continue;  // (x - z) / s is in the normal cone at z
+        const Tensor outward = (x - z) / step;
+        const double inner = (outward * (other - z)).sum().item<double>();
+        REQUIRE(inner <= 1e-8 * (1 + outward.abs().sum().item<double>()));
+      }
+      const Tensor inside = set.some(x), kept = inside.clone();
+      set.prox_(kept, step);
+      if (set.is_convex) REQUIRE(torch::allclose(kept, inside, 1e-10, 1e-12));
+      const Tensor rests = x.clone();
+      set.prox_(rests, torch::zeros({}, torch::kDouble));
+      REQUIRE(same_bits(rests, x));
+    }
+  }
+}
+
+TEST_CASE("Radius 0 holds all at zero, and radii are checked") {
+  const Tensor x = torch::randn({4, 3});
+  const auto is_zero_after = [&](const auto& penalty) {
+    const Tensor a = x.clone(), b = x.clone();
+    penalty.prox_(a, 1);
+    penalty.prox_(b, torch::rand({4, 3}) + 0.1);
+    return (a == 0).all().template item<bool>() && (b == 0).all().template item<bool>();
+  };
+  REQUIRE(is_zero_after(L2Ball(0)));
+  REQUIRE(is_zero_after(L1Ball(0)));
+  REQUIRE(is_zero_after(Simplex(0)));
+  REQUIRE(contains(error_of([] { L2Ball(-1); }), "L2Ball: radius must be finite and >= 0, got -1"));
+  REQUIRE(contains(error_of([] { Box(1, -1); }), "Box: low must be <= high, got 1 and -1"));
+  REQUIRE(contains(error_of([] { Box(std::nan(""), 1); }), "Box: low must be a number, got nan"));
+  REQUIRE(contains(error_of([] { MinSparsity(1.5); }),
+                   "MinSparsity: fraction must be in [0, 1], got 1.5"));
+  REQUIRE(contains(error_of([] { Rank(0); }), "Rank: k must be finite and >= 1, got 0"));
+}
+
+TEST_CASE("TopK(2, runs(4)) is 2:4, in every metric, and the lower index wins a tie") {
+  torch::manual_seed(2);
+  const Tensor x = torch::randn({6, 8, 4}, torch::kDouble), s = torch::rand_like(x) + 0.1;
+  Tensor w = x.clone();
+  TopK(2, runs(4)).prox_(w, s);
+  const Tensor score = x.square() / s;
+  REQUIRE(((w != 0).sum(2) == 2).all().item<bool>());
+  const Tensor worst_kept = score.where(w != 0, torch::full_like(score, 1e300)).amin(2);
+  const Tensor best_lost = score.where(w == 0, torch::full_like(score, -1)).amax(2);
+  REQUIRE((worst_kept >= best_lost).all().item<bool>());
+  const Tensor ties = torch::tensor({1.0, -1.0, 1.0, -1.0, 0.0, 0.0, 0.0, 5.0});
+  TopK(2, runs(4)).prox_(ties, 1);
+  REQUIRE(torch::equal(ties, torch::tensor({1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 5.0})));
+  const Tensor equal = torch::ones({4, 2});
+  TopGroups(2, rows()).prox_(equal, 1);
+  REQUIRE(torch::equal(equal.sum(1), torch::tensor({2., 2., 0., 0.})));
+  const Tensor few = torch::ones({3});
+  TopK(9).prox_(few, 1);
+  REQUIRE(torch::equal(few, torch::ones({3})));
+}
+
+TEST_CASE("MinSparsity zeroes just so many of all tensors together, ties by path and index") {
+  torch::manual_seed(3);
+  for (const auto type : {torch::kFloat, torch::kDouble, torch::kHalf}) {
+    for (const double fraction : {0.0, 0.01, 0.3, 0.5, 0.77, 0.999, 1.0}) {
+      const Tensor a = torch::randn({40, 30}).to(type), b = 3 * torch::randn({7, 11}).to(type);
+      const Tensor c = torch::randn({500, 3}).to(type).t();
+      const std::vector<Tensor> before{a.clone(), b.clone(), c.clone()};
+      MinSparsity(fraction).prox_({a, b, c}, 1);
+      const int64_t n = a.numel() + b.numel() + c.numel();
+      int64_t zeros = 0;
+      double least = 1e300, most = 0;
+      for (const auto& [w, x] : {std::pair{a, before[0]}, {b, before[1]}, {c, before[2]}}) {
+        zeros += (w == 0).sum().item<int64_t>();
+        const Tensor kept = x.abs().masked_select(w != 0), lost = x.abs().masked_select(w == 0);
+        if (kept.numel() > 0) least = std::min(least, kept.min().item<double>());
+        if (lost.numel() > 0) most = std::max(most, lost.max().item<double>());
+        REQUIRE(torch::equal(w.masked_select(w != 0), x.masked_select(w != 0)));
+      }
+      CAPTURE(type, fraction, zeros);
+      REQUIRE(zeros >= static_cast<int64_t>(std::ceil(fraction * static_cast<double>(n))));
+      if (type != torch::kHalf) {
+        REQUIRE(zeros == static_cast<int64_t>(std::ceil(fraction * static_cast<double>(n))));
+      }
+      REQUIRE(least >= most);
+    }
+  }
+  const Tensor first = torch::ones({3}), second = torch::ones({3});
+  MinSparsity(0.5).prox_({first, second}, 1);
+  REQUIRE(torch::equal(first, torch::ones({3})));
+  REQUIRE(torch::equal(second, torch::zeros({3})));
+  const Tensor odd = torch::tensor({std::nan(""), 1.0, 2.0, 3.0});
+  MinSparsity(0.5).prox_(odd, 1);
+  REQUIRE(odd[0].isnan().item<bool>());
+  REQUIRE((odd == 0).sum().item<int64_t>() == 2);
+  const Tensor wide = torch::full({2, 100}, 1.0), narrow = torch::full({2, 4}, 1.1);
+  MinSparsity(0.5, rows()).prox_({wide, narrow}, 1);  // by the mean of squares
+  REQUIRE(torch::equal(wide, torch::zeros({2, 100})));
+  REQUIRE((narrow != 0).all().item<bool>());
+}
+
+TEST_CASE("MinSparsity holds after every step, in the optimizer's metric, along a ramp") {
+  torch::manual_seed(4);
+  torch::nn::Sequential net(torch::nn::Linear(20, 30), torch::nn::Tanh(), torch::nn::Linear(30, 3));
+  torch::optim::Adam adam(net->parameters(), 0.01);
+  ProximalStep prox(adam, net, MinSparsity(0));
+  for (int step = 0; step < 40; ++step) {
+    prox.penalty().formula().fraction = 0.9 * std::min(1.0, step / 20.0);
+    const Tensor x = torch::randn({32, 20});
+    adam.zero_grad();
+    (net->forward(x) - x.narrow(1, 0, 3)).square().mean().backward();
+    adam.step();
+    std::vector<Tensor> scores;
+    for (const auto& p : prox.parameters()) {
+      scores.push_back((p.tensor.detach().square() / step_size(adam, p.tensor)).view(-1));
+    }
+    const Tensor score = torch::cat(scores);
+    prox.step();
+    std::vector<Tensor> after;
+    for (const auto& p : prox.parameters()) after.push_back(p.tensor.detach().view(-1).clone());
+    const Tensor w = torch::cat(after);
+    const auto zeros = static_cast<int64_t>(
+        std::ceil(prox.penalty().formula().fraction * static_cast<double>(w.numel())));
+    REQUIRE((w == 0).sum().item<int64_t>() >= zeros);
+    if (zeros == 0) continue;
+    const Tensor kept = score.masked_select(w != 0), lost = score.masked_select(w == 0);
+    REQUIRE(kept.min().item<double>() >= lost.max().item<double>() * (1 - 1e-5));
+  }
+}
+
+TEST_CASE("Nuclear and Rank act on singular values, of matrices and of filters") {
+  torch::manual_seed(5);
+  const Tensor x = torch::randn({6, 4, 2}, torch::kDouble);
+  const Tensor s = torch::linalg_svdvals(x.flatten(1));
+  Tensor w = x.clone();
+  Nuclear(0.5).prox_(w, 2);
+  REQUIRE(torch::allclose(torch::linalg_svdvals(w.flatten(1)), (s - 1).clamp_min(0), 1e-10, 1e-10));
+  w = x.clone();
+  Rank(2).prox_(w, 2);
+  const Tensor left = torch::linalg_svdvals(w.flatten(1));
+  REQUIRE(torch::allclose(left.narrow(0, 0, 2), s.narrow(0, 0, 2)));
+  REQUIRE(left.narrow(0, 2, 4).max().item<double>() < 1e-12);
+  w = x.clone();
+  Rank(9).prox_(w, 1);
+  REQUIRE(torch::allclose(w, x));
+  const Tensor v = x.clone().requires_grad_();
+  const Tensor term = Nuclear(0.5)(v);
+  REQUIRE(term.item<double>() == Approx(0.5 * s.sum().item<double>()));
+  term.backward();
+  const Tensor direction = torch::randn_like(x);
+  const double h = 1e-6;
+  const double plus = torch::linalg_svdvals((x + h * direction).flatten(1)).sum().item<double>();
+  const double minus = torch::linalg_svdvals((x - h * direction).flatten(1)).sum().item<double>();
+  REQUIRE((v.grad() * direction).sum().item<double>() ==
+          Approx(0.5 * (plus - minus) / (2 * h)).epsilon(1e-5));
+  const Tensor zero = torch::zeros({3, 3}).requires_grad_();
+  Nuclear(1)(zero).backward();
+  REQUIRE(torch::equal(zero.grad(), torch::zeros({3, 3})));
+  Tensor odd = torch::ones({2, 2});
+  odd[0][0] = std::nan("");
+  const Tensor kept = odd.clone();
+  Nuclear(1).prox_(odd, 1);
+  REQUIRE(same_bits(odd, kept));
+  const Tensor half = torch::randn({4, 4}).to(torch::kBFloat16);
+  Nuclear(0.1).prox_(half, 1);
+  REQUIRE(half.isfinite().all().item<bool>());
+}
+
+TEST_CASE("NonNegative around a penalty has its strengths, factors, selector and memory") {
+  torch::manual_seed(6);
+  const Tensor x = torch::randn({5, 4}, torch::kDouble), s = torch::rand_like(x) + 0.1;
+  const auto is_prox_of_positive = [&](const auto& around, const auto& penalty) {
+    const Tensor a = x.clone(), b = x.clamp_min(0), c = x.clone(), d = x.clamp_min(0);
+    around.prox_(a, 0.7), penalty.prox_(b, 0.7);
+    around.prox_(c, s), penalty.prox_(d, s);
+    return same_bits(a, b + 0.0) && same_bits(c, d + 0.0);
+  };
+  REQUIRE(is_prox_of_positive(NonNegative(L1(0.3)), L1(0.3)));
+  REQUIRE(is_prox_of_positive(NonNegative(ElasticNet(0.3, 0.2)), ElasticNet(0.3, 0.2)));
+  REQUIRE(is_prox_of_positive(NonNegative(GroupLasso(0.3)), GroupLasso(0.3)));
+  REQUIRE(is_prox_of_positive(NonNegative(L1(0.3).scaled_by(2)), L1(0.6)));
+  NonNegative around(L1(0.3, named("weight")));
+  REQUIRE(around.selector().describe() == named("weight").describe());
+  around.formula().lambda = 1;
+  torch::nn::Linear linear(3, 2);
+  torch::optim::SGD sgd(linear->parameters(), 0.1);
+  ProximalStep prox(sgd, linear, around);
+  for (auto& p : linear->parameters()) p.mutable_grad() = torch::ones_like(p);
+  sgd.step();
+  prox.step();
+  REQUIRE((linear->weight >= 0).all().item<bool>());
+  REQUIRE((linear->weight == 0).any().item<bool>());
+  REQUIRE(contains(prox.describe(), "lambda = 1"));
+}
