@@ -181,6 +181,60 @@ TEST_CASE("Theorem: every optimizer solves lasso, elastic net and L1-logistic re
   }
 }
 
+TEST_CASE("Theorem: every optimizer solves group lasso and sparse group lasso", "[theorem]") {
+  const Problem problem = make_problem(200, 20, 4);
+  const double step = 1 / torch::linalg_eigvalsh(problem.gram).max().item<double>();
+  for (const auto& [l1, group] : {std::pair{0.0, 0.2}, {0.1, 0.12}}) {
+    // Proximal gradient descent with the textbook's prox, to machine precision.
+    Tensor solution = torch::zeros({5, 4}, torch::kDouble);
+    for (int k = 0; k < 60000; ++k) {
+      const Tensor moved = solution - step * problem.gradient(solution.view(-1)).view({5, 4});
+      const Tensor soft = moved.sign() * (moved.abs() - step * l1).clamp_min(0);
+      const Tensor norm = soft.norm(2, 1, true);
+      solution = soft * (1 - 2 * step * group / norm).clamp_min(0).masked_fill(norm == 0, 0);
+    }
+    solution = solution.view(-1);
+    const auto zero_groups = (solution.view({5, 4}) == 0).all(1).sum().item<int64_t>();
+    REQUIRE(zero_groups >= 1);
+    REQUIRE(zero_groups <= 3);
+    for (const auto& optimizer_case : optimizer_cases()) {
+      for (const int64_t memory : {0, 256}) {
+        CAPTURE(l1, optimizer_case.name, memory);
+        Run run;
+        run.memory = memory;
+        if (optimizer_case.is.centered) run.steps = 2500;
+        const Tensor w = train(problem, optimizer_case, SparseGroupLasso(l1, group, runs(4)),
+                               lr_for(optimizer_case.is, 16), run);
+        if (!optimizer_case.is.settles) {
+          REQUIRE(w.isfinite().all().item<bool>());
+          continue;
+        }
+        CAPTURE(distance(w, solution));
+        REQUIRE(same_support(w, solution));
+        REQUIRE(distance(w, solution) < 1e-6);
+      }
+    }
+  }
+}
+
+TEST_CASE("Theorem: the adaptive lasso by factors is the lasso of scaled columns", "[theorem]") {
+  const Problem problem = make_problem(200, 20, 4);
+  const Tensor factors = torch::rand({20}, torch::kDouble) + 0.5;
+  Problem scaled = problem;  // w_j = v_j / factor_j: another solver's own way
+  scaled.x = problem.x / factors;
+  scaled.gram = scaled.x.t().mm(scaled.x) / 200;
+  scaled.correlation = scaled.x.t().mv(scaled.y) / 200;
+  const Tensor solution = coordinate_descent(scaled, 0.2, 0) / factors;
+  for (const auto& optimizer_case : optimizer_cases()) {
+    if (!optimizer_case.is.settles || !optimizer_case.is.common) continue;
+    CAPTURE(optimizer_case.name);
+    const auto penalty = L1(0.2).scaled_by([&](const Parameter&) { return factors; });
+    const Tensor w = train(problem, optimizer_case, penalty, lr_for(optimizer_case.is, 16), Run());
+    REQUIRE(same_support(w, solution));
+    REQUIRE(distance(w, solution) < 1e-6);
+  }
+}
+
 TEST_CASE("Theorem: clipped gradients with their scale reach the same minimizer", "[theorem]") {
   const Problem problem = make_problem(200, 20, 4);
   const Tensor solution = coordinate_descent(problem, 0.3, 0);
