@@ -35,6 +35,8 @@ struct NonNegativeOf : Formula {
 
   explicit NonNegativeOf(Formula formula) : Formula(std::move(formula)) {}
 
+  void norms() const = delete;  // it is more than they say
+
   template <class Number, class... More>
   TORCHREG_INLINE Number prox(const Number& w, const Number& step, const More&... more) const {
     return Formula::prox(Number(w.clamp_min(0)), step, more...);

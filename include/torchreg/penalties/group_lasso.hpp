@@ -26,6 +26,8 @@ struct GroupLassoFormula {
 
   bool makes_zeros() const { return lambda > 0; }
 
+  NormStrengths norms() const { return {0, lambda}; }
+
   torch::Tensor value(const torch::Tensor& w, const torch::Tensor& weights) const {
     return lambda * weights * norms_of(w);
   }

@@ -27,6 +27,8 @@ struct SparseGroupLassoFormula {
 
   bool makes_zeros() const { return l1 > 0 || group > 0; }
 
+  NormStrengths norms() const { return {l1, group}; }
+
   torch::Tensor value(const torch::Tensor& w, const torch::Tensor& weights) const {
     return group * weights * norms_of(w) + l1 * w.abs().sum(1, /*keepdim=*/true);
   }

@@ -11,12 +11,14 @@
 
 #include <torchreg/detail/engine/group_prox.hpp>
 #include <torchreg/detail/engine/in_pieces.hpp>
+#include <torchreg/detail/groups/norm_rows.hpp>
 #include <torchreg/detail/groups/problem.hpp>
 
 namespace torchreg::detail {
 
 /// The executor for formulas of groups: lays the tensors out as matrices with a group in each row,
 /// linked ones side by side, and carries a kernel out on some rows after the other.
+template <class Unit>
 class InGroups {
  public:
   /// Carries out all updates, of which linked tensors are all there.
@@ -76,6 +78,7 @@ class InGroups {
 
     void run(Outcome& outcome) {
       if (Kernel::takes_steps && !moves()) return;
+      if (run_side_by_side()) return;
       const int64_t rows = problem_.layout().rows, some = rows_at_once();
       for (int64_t row = 0; row < rows; row += some) {
         run_rows(row, std::min(some, rows - row), outcome);
@@ -115,8 +118,12 @@ class InGroups {
       const int64_t width = std::max<int64_t>(problem_.entries, 1);
       if constexpr (!takes_some<Formula>) return rows;
       const torch::Tensor& w = first().w;
-      const int64_t entries = w.is_cpu() ? (Kernel::sums ? kPiece : kPiece * at::get_num_threads())
-                                         : entries_at_once<Kernel>(w, bytes_of(w, w.numel()));
+      int64_t entries = w.is_cpu() ? (Kernel::sums ? kPiece : kPiece * at::get_num_threads())
+                                   : entries_at_once<Kernel>(w, bytes_of(w, w.numel()));
+      if (may_take_lanes()) {
+        if (matrices_.size() == 1 && is_one_step() && matrices_[0].w.is_contiguous()) return rows;
+        entries *= 4;
+      }
       return std::clamp<int64_t>(entries / width, 1, rows);
     }
 
@@ -167,7 +174,11 @@ class InGroups {
         }
         by.in_no_group = some_of(in_no_group_, begin, count);
         by.stored = stored_;
-        GroupProx<Formula>{kernel_.formula, path}(x, by);
+        if (may_take_lanes()) {
+          run_in_lanes(x, by);
+        } else {
+          GroupProx<Formula>{kernel_.formula, path}(x, by);
+        }
         put(begin, count, x, Kernel::writes(has));
       } else if constexpr (Kernel::has_results) {
         Kernel own = kernel_;
@@ -175,6 +186,94 @@ class InGroups {
         own(x, numbers, without_factor(has), path);
         put(begin, count, x, Kernel::writes(has));
       }
+    }
+
+    /// Whether its rows may go through registers: those of its norms, which lie in memory as floats
+    /// or doubles.
+    bool may_take_lanes() const {
+      if constexpr (Kernel::takes_steps && is_of_norms<Formula> && Unit::has_simd) {
+        return cpu_has_simd() && problem_.entries >= 32 && first().w.is_cpu() && stored_ == type_ &&
+               !in_no_group_.defined() && problem_.layout().is_regular();
+      }
+      return false;
+    }
+
+    /// w, memory and zero of some rows, in place; those that are left, by LibTorch's operations.
+    void run_in_lanes(Operands<torch::Tensor>& x, const GroupStep& by) const {
+      if constexpr (Kernel::takes_steps && is_of_norms<Formula> && Unit::has_simd) {
+        for_each_operand(
+            [](torch::Tensor& tensor) {
+              if (tensor.defined()) tensor = tensor.contiguous();
+            },
+            x);
+        const auto left =
+            type_ == torch::kFloat ? rows_left<float>(x, by) : rows_left<double>(x, by);
+        for (const int64_t row : left) {
+          Operands<torch::Tensor> one;
+          for_each_operand([&](const torch::Tensor& of_rows,
+                               torch::Tensor& of_one) { of_one = some_of(of_rows, row, 1); },
+                           x, one);
+          GroupStep by_one = by;
+          by_one.steps.step = some_of(by.steps.step, row, 1);
+          by_one.steps.inverse = some_of(by.steps.inverse, row, 1);
+          const auto to = one;
+          GroupProx<Formula>{kernel_.formula, updates_[0]->path()}(one, by_one);
+          to.w.copy_(one.w);
+          if (to.memory.defined()) to.memory.copy_(one.memory), to.zero.copy_(one.zero);
+        }
+      }
+    }
+
+    /// One step of groups that are the columns of an array, all at once; false where it is another
+    /// case, and nothing was written.
+    bool run_side_by_side() const {
+      if constexpr (Kernel::takes_steps && is_of_norms<Formula> && Unit::has_simd) {
+        const torch::Tensor& w = matrices_[0].w;
+        if (!may_take_lanes() || matrices_.size() > 1 || !is_one_step() ||
+            matrices_[0].memory.defined() || w.is_contiguous() || !w.t().is_contiguous() ||
+            !w.is_alias_of(first().w)) {
+          return false;
+        }
+        GroupStep by;
+        by.strength = updates_[0]->numbers.strength;
+        Operands<torch::Tensor> x;
+        x.w = w, x.data = weights_;
+        const bool is_done =
+            type_ == torch::kFloat
+                ? run_norm_columns<Unit, float>(arrays_of<float>(x, by, {}), w.size(0))
+                : run_norm_columns<Unit, double>(arrays_of<double>(x, by, {}), w.size(0));
+        if (is_done && !w.is_inference()) w.unsafeGetTensorImpl()->bump_version();
+        return is_done;
+      }
+      return false;
+    }
+
+    template <class T>
+    std::vector<int64_t> rows_left(const Operands<torch::Tensor>& x, const GroupStep& by) const {
+      const torch::Tensor steps =
+          by.steps.step.dim() == 0 ? torch::Tensor() : by.steps.step.contiguous();
+      const auto left = run_norm_rows<Unit, T>(arrays_of<T>(x, by, steps), x.w.size(0));
+      if (!x.w.is_inference()) x.w.unsafeGetTensorImpl()->bump_version();
+      return left;
+    }
+
+    template <class T>
+    NormArrays<T> arrays_of(const Operands<torch::Tensor>& x, const GroupStep& by,
+                            const torch::Tensor& steps) const {
+      const auto array = [](const torch::Tensor& t) {
+        return t.defined() ? t.template data_ptr<T>() : nullptr;
+      };
+      const torch::Tensor weights = x.data.dim() == 0 ? torch::Tensor() : x.data;
+      NormArrays<T> arrays;
+      arrays.w = array(x.w), arrays.memory = array(x.memory), arrays.zero = array(x.zero);
+      arrays.steps = array(steps), arrays.weights = array(weights);
+      arrays.step = updates_[0]->numbers.rate;
+      arrays.weight_of_groups = weights.defined() ? 0 : x.data.template item<double>();
+      const auto strengths = kernel_.formula.norms();
+      arrays.l1 = strengths.l1 * by.strength, arrays.group = strengths.group * by.strength;
+      arrays.newest = by.weight;
+      arrays.size = x.w.size(1);
+      return arrays;
     }
 
     static Operands<bool> without_factor(Operands<bool> has) {
@@ -258,6 +357,7 @@ class InGroups {
         for_each_operand(
             [&](const torch::Tensor& matrix, const torch::Tensor& result, bool is_written) {
               if (!is_written || !matrix.defined()) return;
+              if (result.data_ptr() == matrix.narrow(0, begin, count).data_ptr()) return;
               const auto part = result.narrow(1, column, width);
               matrix.narrow(0, begin, count).copy_(part + 0.0);  // so that there is no -0.0
             },

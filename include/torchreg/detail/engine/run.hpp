@@ -12,7 +12,7 @@ namespace torchreg::detail {
 template <class Kernel, class ThisUnit = Unit>
 Outcome run(const Kernel& kernel, const Updates& updates, Outcome outcome = {}) {
   if constexpr (is_grouped<std::decay_t<decltype(kernel.formula)>>) {
-    InGroups::run(kernel, updates, outcome);
+    InGroups<ThisUnit>::run(kernel, updates, outcome);
   } else {
     Indices todo(updates.size());
     std::iota(todo.begin(), todo.end(), std::size_t{0});

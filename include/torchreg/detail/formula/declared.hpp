@@ -40,6 +40,13 @@ constexpr Domain domain_of() {
 }
 
 template <class Formula>
+using Norms = decltype(a<Formula>().norms());
+
+/// Whether it is l1 sum |w| + group sum_g w_g ||w_g||, which has registers of its own.
+template <class Formula>
+constexpr bool is_of_norms = Has<Norms, Formula>::value;
+
+template <class Formula>
 constexpr bool is_grouped = domain_of<Formula>() == Domain::groups;
 
 /// Whether a formula of groups may get some of them without the others.

@@ -8,6 +8,12 @@ namespace torchreg::detail {
 
 // The mathematics of norms of groups, on matrices with a group in each row.
 
+/// The strengths of l1 sum |w| + group sum_g w_g ||w_g||.
+struct NormStrengths {
+  double l1;
+  double group;
+};
+
 /// A column of the rows' norms. Scaled, as the square of an entry may be 0 or infinite.
 inline torch::Tensor norms_of(const torch::Tensor& w) {
   if (w.size(1) == 0) return torch::zeros({w.size(0), 1}, w.options());

@@ -99,6 +99,8 @@ class Lanes {
     return root;
   }
 
+  TORCHREG_INLINE double at(int64_t lane) const { return static_cast<double>(x_[lane]); }
+
   /// 0 in the lanes beyond `count`.
   TORCHREG_INLINE Lanes first(int64_t count) const {
     Lanes kept = *this;

@@ -1,0 +1,226 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include <torchreg/detail/groups/norm_loops.hpp>
+#include <torchreg/detail/processor/threads.hpp>
+
+namespace torchreg::detail {
+
+/// A matrix with a group in each row, as arrays: what a step of l1 |w| + t ||w|| reads and writes.
+template <class T>
+struct NormArrays {
+  T *w, *memory, *zero;  ///< the last two may be null
+  const T* steps;        ///< null: `step` for all
+  const T* weights;      ///< of the groups; null: `weight_of_groups`
+  double step, weight_of_groups;
+  double l1, group;  ///< the strengths
+  double newest;     ///< the weight of the newest gradient
+  int64_t size;      ///< of a row
+};
+
+/// Whether a sum of squares of T is a norm's: it did not overflow or underflow.
+template <class T>
+bool is_usual_square(double squares) {
+  const double least = sizeof(T) == 4 ? 1e-30 : 1e-280;
+  return is_finite(squares) && squares < 1 / least && (squares > least || squares == 0);
+}
+
+/// What a group is multiplied by, so that its norm becomes smaller by `reach`, or 0.
+inline double factor_of_norm(double norm, double reach) {
+  return reach == 0 ? 1 : norm <= reach ? 0 : (norm - reach) / norm;
+}
+
+/// The prox of l1 |w| + t ||w|| of a row, and its memory, in registers. Rows whose squares are no
+/// numbers of their type, or none, are left to LibTorch's operations.
+template <class Unit, class T, bool each>
+class NormRow {
+ public:
+  NormRow(const NormArrays<T>& arrays, int64_t row)
+      : a_(arrays),
+        row_(row),
+        t_(a_.group * (a_.weights != nullptr ? double(a_.weights[row]) : a_.weight_of_groups)),
+        entries_{a_.w, a_.steps, a_.step, a_.l1} {}
+
+  /// False where nothing was written.
+  bool run() {
+    const double squares = sum_of(SquaresLoop<T, each>(entries_), &SquaresLoop<T, each>::sum);
+    if (!is_usual_square<T>(squares)) return false;
+    if (a_.memory == nullptr) return prox(squares), true;
+    GroupEntries<T, each> plain = entries_;
+    plain.l1 = 0;
+    const T state = a_.zero[row_];
+    bool to_zero = false;
+    if (state > 0) {
+      to_zero = std::sqrt(sum_of(HeldLoop<T, each>(entries_, a_.memory, a_.newest),
+                                 &HeldLoop<T, each>::sum)) <= t_;
+    } else if (state == 0) {
+      GroupEntries<T, each> last = plain;
+      last.w = a_.memory;
+      const double norm = std::sqrt(sum_of(SquaresLoop<T, each>(last), &SquaresLoop<T, each>::sum));
+      const double pull = norm > 0 ? t_ / norm : 0;
+      to_zero = std::sqrt(fallen(a_.newest, pull, false)) <= t_;
+      if (to_zero) fallen(a_.newest, pull, true);
+    }
+    if (!to_zero && !(state > 0) && std::sqrt(gradient(false)) <= t_) {  // the textbook's zero
+      to_zero = true;
+      gradient(true);
+    }
+    if (to_zero && !each) {
+      std::fill_n(a_.w + begin(), a_.size, T(0));
+    } else if (to_zero) {
+      for (int64_t i = begin(); i < begin() + a_.size; ++i) {
+        if (a_.steps[i] > 0) a_.w[i] = 0;
+      }
+    } else {
+      prox(squares);
+    }
+    const bool now_zero = is_zero();
+    if (!now_zero) std::copy_n(a_.w + begin(), a_.size, a_.memory + begin());
+    a_.zero[row_] = now_zero ? T(1) : T(0);
+    return true;
+  }
+
+ private:
+  int64_t begin() const { return row_ * a_.size; }
+
+  /// In blocks, as float has but seven digits.
+  template <class Loop, class Member>
+  double sum_of(const Loop& loop, Member member) const {
+    constexpr int64_t kBlock = 4096;
+    double sum = 0;
+    for (int64_t i = 0; i < a_.size; i += kBlock) {
+      const Loop end = run_loop(loop, begin() + i, std::min(kBlock, a_.size - i));
+      sum += (end.*member).sum();
+    }
+    return sum;
+  }
+
+  double fallen(double newest, double pull, bool writes) const {
+    return sum_of(FallenLoop<T, each>(entries_, a_.memory, newest, pull, writes),
+                  &FallenLoop<T, each>::sum);
+  }
+
+  /// The same of w / s, where nothing is remembered.
+  double gradient(bool writes) const {
+    return sum_of(FallenLoop<T, each>(entries_, a_.memory, 1, 0, writes),
+                  &FallenLoop<T, each>::sum);
+  }
+
+  bool is_zero() const {
+    return std::all_of(a_.w + begin(), a_.w + begin() + a_.size, [](T x) { return x == 0; });
+  }
+
+  /// The squares are of the entries, shrunk by L1.
+  void prox([[maybe_unused]] double squares) {
+    if constexpr (each) {
+      prox_in_metric();
+    } else {
+      const double factor = factor_of_norm(std::sqrt(squares), a_.step * t_);
+      run_loop(ScaleLoop<T>(entries_, factor), begin(), a_.size);
+    }
+  }
+
+  /// As shrink_norms_in_metric(), until the root is found.
+  void prox_in_metric() {
+    double dual = 0, fixed = 0, squares = 0, least = 1e30, most = 0;
+    BoundsLoop<T> all(entries_);
+    all = run_loop(all, begin(), a_.size);
+    dual = std::sqrt(all.dual.sum()), fixed = std::sqrt(all.fixed.sum());
+    squares = std::sqrt(all.squares.sum());
+    for (int64_t i = 0; i < Lanes<T>::size; ++i) {
+      least = std::min(least, all.least.at(i)), most = std::max(most, all.most.at(i));
+    }
+    if (t_ == 0) return scale_in_metric(1, 0);
+    if (dual <= t_ && fixed == 0) {
+      std::fill_n(a_.w + begin(), a_.size, T(0));
+      return;
+    }
+    const double by_dual = std::max(dual - t_, 0.0);
+    double low = std::max({squares - most * t_, fixed, by_dual * least});
+    double high = fixed > 0 ? squares : std::min(squares, by_dual * most);
+    const double enough = sizeof(T) == 4 ? 1e-5 : 1e-8;  // its square is below rounding
+    for (int k = 0; k < 12; ++k) {
+      // The lower bound may be exact: only where it is far off, the middle is better.
+      const double theta = k < 3 && high > 2 * low ? std::sqrt(low) * std::sqrt(high) : low;
+      const NewtonLoop<T> loop = run_loop(NewtonLoop<T>(entries_, theta, t_), begin(), a_.size);
+      const double phi = loop.phi.sum(), slope = loop.slope.sum();
+      if (!(slope > 0)) break;
+      if (phi < 1) high = std::min(high, theta);
+      const double next = theta + phi * (std::sqrt(phi) - 1) / slope;
+      const bool is_found = std::abs(next - theta) <= enough * next;
+      low = std::max(low, next);
+      if (is_found) break;
+    }
+    scale_in_metric(low, t_);
+  }
+
+  void scale_in_metric(double theta, double t) const {
+    run_loop(MetricLoop<T>(entries_, theta, t), begin(), a_.size);
+  }
+
+  const NormArrays<T>& a_;
+  int64_t row_;
+  double t_;
+  GroupEntries<T, each> entries_;
+};
+
+/// All rows, on LibTorch's threads; returns those that were left.
+template <class Unit, class T>
+std::vector<int64_t> run_norm_rows(const NormArrays<T>& arrays, int64_t rows) {
+  std::vector<Span> spans;
+  const int64_t some = std::max<int64_t>(1, 16384 / std::max<int64_t>(arrays.size, 1));
+  for (int64_t row = 0; row < rows; row += some) {
+    spans.push_back({0, row, std::min(some, rows - row) * arrays.size});
+  }
+  std::vector<std::vector<int64_t>> left(spans.size());
+  for_each_span(spans, at::get_num_threads() == 1, [&](std::size_t k) {
+    for (int64_t row = spans[k].begin; row < std::min(spans[k].begin + some, rows); ++row) {
+      const bool is_done = arrays.steps != nullptr ? NormRow<Unit, T, true>(arrays, row).run()
+                                                   : NormRow<Unit, T, false>(arrays, row).run();
+      if (!is_done) left[k].push_back(row);
+    }
+  });
+  std::vector<int64_t> all;
+  for (const auto& some_left : left) all.insert(all.end(), some_left.begin(), some_left.end());
+  return all;
+}
+
+/// One step, without a memory, of groups that lie side by side: row i of the array has entry i of
+/// each. Two passes in the order of memory. False where nothing was written.
+template <class Unit, class T>
+bool run_norm_columns(const NormArrays<T>& arrays, int64_t groups) {
+  constexpr int64_t kBlock = 1024;  // rows, as float has but seven digits
+  const auto index = [](int64_t g) { return static_cast<std::size_t>(g); };
+  std::vector<double> squares(index(groups));
+  std::vector<T> sums(index(groups));
+  GroupEntries<T, false> row{arrays.w, nullptr, arrays.step, arrays.l1};
+  for (int64_t i = 0; i < arrays.size; ++i, row.w += groups) {
+    run_loop(SquaresOfEachLoop<T>(row, sums.data()), 0, groups);
+    if ((i + 1) % kBlock != 0 && i + 1 < arrays.size) continue;
+    for (int64_t g = 0; g < groups; ++g) {
+      squares[index(g)] += static_cast<double>(sums[index(g)]);
+      sums[index(g)] = 0;
+    }
+  }
+  for (int64_t g = 0; g < groups; ++g) {
+    const double of_g = squares[index(g)];
+    if (!is_usual_square<T>(of_g)) return false;
+    const double weight =
+        arrays.weights != nullptr ? double(arrays.weights[g]) : arrays.weight_of_groups;
+    const double reach = arrays.step * arrays.group * weight;
+    sums[index(g)] = static_cast<T>(factor_of_norm(std::sqrt(of_g), reach));
+  }
+  row.w = arrays.w;
+  for (int64_t i = 0; i < arrays.size; ++i, row.w += groups) {
+    run_loop(ScaleEachLoop<T>(row, sums.data()), 0, groups);
+  }
+  return true;
+}
+
+}  // namespace torchreg::detail
