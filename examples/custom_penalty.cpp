@@ -1,4 +1,4 @@
-// A penalty of your own: log-sum, less biased than L1, as a term of the loss and as a step
+// A penalty of your own: draws weights to -1 and 1, as a term of the loss and as a step
 #include <torch/torch.h>
 #include <torchreg/torchreg.hpp>
 
@@ -6,28 +6,26 @@
 
 using torch::Tensor;
 
-// lambda Σ log(1 + |w|/eps)   (Candès, Wakin, Boyd 2008)
-struct LogSum {
-  double lambda, eps;
+// lambda Σ ||w| - 1|   (Bai, Wang, Liberty 2019: binary weights by a prox)
+struct Binary {
+  static constexpr auto memory = torchreg::Memory::none;  // it makes no zeros
+  double lambda;
 
   // Enough for a term of the loss: autograd differentiates it.
-  Tensor value(const Tensor& w) const { return lambda * (w.abs() / eps).log1p(); }
+  Tensor value(const Tensor& w) const { return lambda * (w.abs() - 1).abs(); }
 
-  // For ProximalStep: argmin_z  step * value(z) + (z - w)²/2, which is 0 or the larger root of its
-  // slope.
+  // For ProximalStep: argmin_z  step * value(z) + (z - w)²/2, which moves |w| towards 1 by at most
+  // step * lambda.
   Tensor prox(const Tensor& w, const Tensor& step) const {
-    const Tensor a = w.abs(), u = step * lambda;
-    const Tensor root = ((a + eps).square() - 4 * u).clamp_min(0).sqrt();
-    const Tensor z = ((a - eps + root) / 2).clamp_min(0);
-    const Tensor excess = u * (z / eps).log1p() + ((z - a).square() - a.square()) / 2;
-    return torch::where(excess >= 0, torch::zeros_like(w), z * w.sign());
+    const Tensor sign = torch::ones_like(w).masked_fill(w < 0, -1);
+    return sign * (1 + torchreg::shrink(w.abs() - 1, lambda * step));
   }
 };
 
 template <class Penalty>
 void fit(const char* name, const Penalty& penalty, bool as_loss_term) {
   torch::manual_seed(0);
-  const Tensor truth = torch::tensor({2.0, -1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0}, torch::kDouble);
+  const Tensor truth = torch::tensor({1.1, -1.0, 0.9, -0.8, 1.0, 0.9, -1.2, 2.5}, torch::kDouble);
   const Tensor x = torch::randn({400, 8}, torch::kDouble);
   const Tensor y = x.mv(truth) + 0.5 * torch::randn({400}, torch::kDouble);
 
@@ -44,16 +42,17 @@ void fit(const char* name, const Penalty& penalty, bool as_loss_term) {
     if (!as_loss_term) prox.step();
     schedule.step();
   }
-  std::printf("%-24s", name);
+  std::printf("%-16s", name);
   for (int64_t j = 0; j < 8; ++j) std::printf("%9.5f", w[j].item<double>());
-  std::printf("  %d exact zeros\n", (w == 0).sum().item<int>());
+  std::printf("  %d are -1 or 1\n", (w.abs() == 1).sum().item<int>());
 }
 
 int main() {
   torch::set_num_threads(1);  // the tensors are too small for more
-  const torchreg::Penalty log_sum(LogSum{0.01, 0.2}, torchreg::everything());
-  std::printf("%-24s%9.5f%9.5f%9.5f\n", "truth, then zeros", 2.0, -1.0, 0.5);
-  fit("L1, step", torchreg::L1(0.05), false);
-  fit("log-sum, step", log_sum, false);
-  fit("log-sum, term", log_sum, true);
+  const torchreg::Penalty binary(Binary{0.2}, torchreg::everything());
+  std::printf("%-16s%9.5f%9.5f%9.5f%9.5f%9.5f%9.5f%9.5f%9.5f\n", "truth", 1.1, -1.0, 0.9, -0.8, 1.0,
+              0.9, -1.2, 2.5);
+  fit("no penalty", torchreg::L1(0), false);
+  fit("binary, step", binary, false);
+  fit("binary, term", binary, true);
 }

@@ -76,7 +76,7 @@ TEST_CASE("Device: every penalty's prox and term with its derivatives are the CP
     const Tensor w = there(x);
     c.prox_(w, step.dim() == 0 ? step : there(step));
     REQUIRE(same_bits(here(w), laws::proxed(c, x.contiguous(), step)));
-    if (x.numel() == 0) return;
+    if (x.numel() == 0 || !c.term) return;
     const auto twice = [&](const Tensor& leaf) {
       const Tensor term = c.term(leaf);
       const Tensor slope = torch::autograd::grad({term}, {leaf}, {}, true, true)[0];
@@ -97,6 +97,76 @@ TEST_CASE("Device: every penalty's prox and term with its derivatives are the CP
       REQUIRE(torch::allclose(here(on_device[i]), on_host[i], tolerance, tolerance));
     }
   });
+}
+
+TEST_CASE("Device: penalties of groups and constraints are the CPU's, without a wait") {
+  torch::manual_seed(36);
+  const auto check = [](const auto& penalty, bool takes_each = true) {
+    const Tensor x = torch::randn({6, 4}, torch::kDouble), steps = torch::rand_like(x) + 0.1;
+    const auto close = [](const Tensor& a, const Tensor& b) {
+      REQUIRE(torch::allclose(here(a), b, 1e-10, 1e-12));
+      REQUIRE(torch::equal(here(a) == 0, b == 0));
+    };
+    const Tensor a = x.clone(), b = there(x), c = x.clone(), d = there(x);
+    penalty.prox_(a, 0.5), penalty.prox_(b, 0.5);
+    close(b, a);
+    if (takes_each) {
+      penalty.prox_(c, steps), penalty.prox_(d, there(steps));
+      close(d, c);
+    }
+    using Formula = std::decay_t<decltype(penalty.formula())>;
+    if constexpr (torchreg::detail::HasValue<Formula>::value &&
+                  !torchreg::detail::is_constraint<Formula>) {
+      const Tensor here_leaf = x.clone().requires_grad_(), leaf = there(x).requires_grad_();
+      const Tensor term = penalty(here_leaf), term_there = penalty(leaf);
+      REQUIRE(here(term_there).item<double>() == Approx(term.item<double>()).epsilon(1e-5));
+      const Tensor g = torch::autograd::grad({term}, {here_leaf})[0];
+      REQUIRE(torch::allclose(here(torch::autograd::grad({term_there}, {leaf})[0]), g, 1e-10));
+    }
+  };
+  for (const auto& grouping : {rows(), columns(2), by(torch::tensor({1, 0, -1, 1}))}) {
+    check(GroupLasso(0.6, grouping));
+    check(SparseGroupLasso(0.1, 0.4, grouping));
+    check(GroupL0(0.6, grouping));
+    check(GroupMCP(0.6, 2, grouping), false);
+    check(GroupSCAD(0.6, 3, grouping), false);
+    check(L2Ball(0.6, grouping));
+    check(L1Ball(0.6, grouping));
+    check(Simplex(0.6, grouping));
+    check(TopK(1, grouping));
+    check(TopGroups(1, grouping));
+    check(MinSparsity(0.6, grouping));
+  }
+  check(MinSparsity(0.6));
+  check(NonNegative(GroupLasso(0.3)));
+}
+
+TEST_CASE("Device: a step of groups after every optimizer is the CPU's, with memory") {
+  for (const auto& each : optimizer_cases()) {
+    CAPTURE(each.name);
+    torch::manual_seed(37);
+    const Tensor on_host = (0.2 * torch::randn({12, 5}, torch::kDouble)).requires_grad_();
+    const Tensor on_device = there(on_host).requires_grad_();
+    const auto optimizer = each.make({on_host}, 0.05), twin = each.make({on_device}, 0.05);
+    ProximalStep prox(*optimizer, on_host, GroupLasso(0.6));
+    ProximalStep prox_there(*twin, on_device, GroupLasso(0.6));
+    for (int t = 0; t < 30; ++t) {
+      const Tensor g = torch::randn_like(on_host);
+      g[0].zero_();  // dead
+      on_host.mutable_grad() = g;
+      on_device.mutable_grad() = there(g);
+      optimizer->step();
+      {
+        const simulated::AllowReads in_the_optimizer;
+        twin->step();
+      }
+      prox.step();
+      prox_there.step();
+    }
+    REQUIRE(torch::allclose(here(on_device), on_host, 1e-8, 1e-10));
+    REQUIRE(torch::equal(here(on_device) == 0, on_host == 0));
+    REQUIRE(sparsity(on_host, rows()).zero_groups > 0);
+  }
 }
 
 TEST_CASE("Device: a step after every optimizer is the CPU's, with memory, without a wait") {

@@ -1,0 +1,67 @@
+// Which filters of a CNN are needed? Group lasso on filters with their bias and normalization
+#include <torch/torch.h>
+#include <torchreg/torchreg.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "images.hpp"
+
+torch::nn::Sequential make_cnn() {
+  using namespace torch::nn;
+  const auto conv = [](int64_t in, int64_t out) {
+    return Conv2d(Conv2dOptions(in, out, 3).padding(1));
+  };
+  return Sequential(Unflatten(UnflattenOptions(1, {1, 28, 28})),          // 0
+                    conv(1, 16), BatchNorm2d(16), ReLU(), MaxPool2d(2),   // 1 to 4
+                    conv(16, 32), BatchNorm2d(32), ReLU(), MaxPool2d(2),  // 5 to 8
+                    Flatten(), Linear(32 * 7 * 7, 10));
+}
+
+int main(int argc, char** argv) {
+  std::string folder = FASHION_MNIST, log_path;
+  int64_t images = 10000, epochs = 4;
+  CLI::App app("A CNN on Fashion-MNIST with fewer filters");
+  app.option_defaults()->always_capture_default();
+  app.add_option("--data", folder, "folder with the four uncompressed idx files");
+  app.add_option("--images", images, "train on the first so many")->check(CLI::Range(64, 60000));
+  app.add_option("--epochs", epochs, "passes over them, for each lambda")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--log", log_path, "CSV file with a line for each lambda");
+  CLI11_PARSE(app, argc, argv);
+
+  // A filter is zero where its weights, its bias, and the scale and shift behind it are.
+  const torchreg::Links filters =
+      torchreg::linked({{"1.weight", 0}, {"1.bias", 0}, {"2.weight", 0}, {"2.bias", 0}})
+          .add({{"5.weight", 0}, {"5.bias", 0}, {"6.weight", 0}, {"6.bias", 0}});
+  const Images train = load_images(folder, true, images), test = load_images(folder, false, 10000);
+  std::ofstream log(log_path);
+  log << "lambda,dead_1,dead_2,accuracy\n";
+  std::printf("  lambda   dead of 16   dead of 32   accuracy\n");
+  int64_t most = 0;
+  for (const double lambda : {0.0, 1e-3, 3e-3, 1e-2, 2e-2}) {
+    torch::manual_seed(0);
+    auto model = make_cnn();
+    torch::optim::Adam adam(model->parameters(), torch::optim::AdamOptions(2e-3));
+    torchreg::ProximalStep prox(adam, model, torchreg::GroupLasso(lambda, filters));
+    for (int64_t epoch = 0; epoch < epochs; ++epoch) {
+      model->train();
+      train_epoch(
+          model, adam, train, [](const torch::Tensor& loss) { loss.backward(); },
+          [&] { prox.step(); });
+    }
+    model->eval();
+    const auto dead = torchreg::sparsity(model, filters).tensors;
+    const double accuracy = accuracy_on(model, test);
+    std::printf("%8.0e%13d%13d%11.4f\n", lambda, static_cast<int>(dead[0].zero_groups),
+                static_cast<int>(dead[1].zero_groups), accuracy);
+    log << lambda << "," << dead[0].zero_groups << "," << dead[1].zero_groups << "," << accuracy
+        << "\n";
+    most = std::max(most, dead[0].zero_groups + dead[1].zero_groups);
+  }
+  return most > 0 ? 0 : 1;
+}
