@@ -30,7 +30,7 @@ int main(int argc, char** argv) {
   }
   std::printf("dense                   %.4f\n", accuracy_on(model, test));
 
-  const torchreg::TopK two_of_four(2, torchreg::runs(4), !torchreg::named("4.weight"));
+  const torchreg::TopK two_of_four(2, torchreg::runs(4));
   two_of_four.prox_(model, 1);
   std::printf("cut to 2:4 at once      %.4f\n", accuracy_on(model, test));
 

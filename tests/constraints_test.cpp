@@ -175,6 +175,15 @@ TEST_CASE("TopK(2, runs(4)) is 2:4, in every metric, and the lower index wins a 
   const Tensor equal = torch::ones({4, 2});
   TopGroups(2, rows()).prox_(equal, 1);
   REQUIRE(torch::equal(equal.sum(1), torch::tensor({2., 2., 0., 0.})));
+  const Tensor many = torch::randn({5, 30}), before = many.clone();  // of more than eight
+  TopK(7, rows()).prox_(many, 1);
+  REQUIRE(((many != 0).sum(1) == 7).all().item<bool>());
+  const Tensor least = before.abs().where(many != 0, torch::full_like(many, 9)).amin(1);
+  REQUIRE(
+      (least >= before.abs().where(many == 0, torch::zeros_like(many)).amax(1)).all().item<bool>());
+  const Tensor alike = torch::ones({20});
+  TopK(3).prox_(alike, 1);
+  REQUIRE(alike.narrow(0, 0, 3).sum().item<double>() == 3);
   const Tensor few = torch::ones({3});
   TopK(9).prox_(few, 1);
   REQUIRE(torch::equal(few, torch::ones({3})));

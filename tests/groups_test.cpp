@@ -358,7 +358,7 @@ TEST_CASE("A term of groups is its formula, with two derivatives, and slope 0 at
       return sum;
     };
     const Tensor w = x.clone().requires_grad_(), v = x.clone().requires_grad_();
-    const SparseGroupLasso penalty(0.2, 0.3, grouping);
+    const SparseGroupLasso penalty = SparseGroupLasso(0.1, 0.15, grouping).scaled_by(2);
     const Tensor a = penalty(w), b = naive(v);
     REQUIRE(a.item<double>() == Approx(b.item<double>()).epsilon(1e-12));
     const auto first = torch::autograd::grad({a}, {w}, {}, true, true)[0];
@@ -671,6 +671,63 @@ TEST_CASE("The memory of groups is its definition, step by step, saved and resum
     }
     REQUIRE(zeros > 50);
     REQUIRE(wakes > 0);
+  }
+}
+
+TEST_CASE("Long groups in registers are as those of LibTorch's operations, with memory") {
+  for (const auto type : {torch::kFloat, torch::kDouble}) {
+    for (const bool adam : {false, true}) {
+      for (const bool by_columns : {false, true}) {
+        for (const int64_t memory : {0, 8}) {
+          CAPTURE(type, adam, by_columns, memory);
+          torch::manual_seed(13);
+          const int64_t groups = 12, size = 45;
+          const Tensor truth = torch::randn({groups, 1}).expand({groups, size}).to(type);
+          const auto laid = [&](const Tensor& x) {
+            return (by_columns ? x.t() : x).contiguous().clone();
+          };
+          const Tensor w = laid((0.1 * torch::randn({groups, size})).to(type)).requires_grad_();
+          const Tensor twin = w.detach().clone().requires_grad_();
+          const Tensor number = torch::arange(groups).unsqueeze(by_columns ? 0 : 1);
+          const auto run = [&](auto& first, auto& second) {
+            const auto grouping = by_columns ? columns() : rows();
+            ProximalStep prox(first, w, SparseGroupLasso(0.02, 0.2, grouping).scaled_by(2));
+            ProximalStep slow(second, twin, SparseGroupLasso(0.04, 0.4, by(number)));
+            prox.options().memory(memory), slow.options().memory(memory);
+            int64_t changes = 0;
+            Tensor zeros = torch::zeros({groups}, torch::kBool);
+            for (int step = 0; step < 80; ++step) {
+              const Tensor noise = (0.3 * torch::randn({groups, size})).to(type);
+              const Tensor wanted = step < 50 ? truth : -truth.flip(0);
+              Tensor g = laid(noise - wanted) + w.detach();
+              if (by_columns) {
+                g[3].zero_();  // a dead entry of each group
+              } else {
+                g.select(1, 3).zero_();
+              }
+              w.mutable_grad() = g, twin.mutable_grad() = g.clone();
+              first.step(), second.step();
+              prox.step(), slow.step();
+              const double error = type == torch::kFloat ? 2e-4 : 1e-11;
+              REQUIRE(torch::allclose(w, twin, error, error));
+              const Tensor now = (w == 0).all(by_columns ? 0 : 1);
+              REQUIRE(torch::equal(now, (twin == 0).all(by_columns ? 0 : 1)));
+              changes += (now != zeros).sum().template item<int64_t>();
+              zeros = now;
+            }
+            REQUIRE(changes > 0);
+          };
+          if (adam) {
+            torch::optim::Adam a({w}, 0.02), b({twin}, 0.02);
+            run(a, b);
+          } else {
+            const auto options = torch::optim::SGDOptions(0.05).momentum(0.5);
+            torch::optim::SGD a({w}, options), b({twin}, options);
+            run(a, b);
+          }
+        }
+      }
+    }
   }
 }
 

@@ -2,7 +2,9 @@
 
 #include <torch/types.h>
 
+#include <cstddef>
 #include <limits>
+#include <vector>
 
 #include <torchreg/detail/groups/norms.hpp>
 
@@ -64,8 +66,23 @@ inline torch::Tensor onto_l1_ball(const torch::Tensor& w, const torch::Tensor& s
 
 /// Where an entry is one of the k largest of its row; of equal ones the lower index.
 inline torch::Tensor largest_of_rows(const torch::Tensor& scores, int64_t k) {
+  const int64_t size = scores.size(1);
+  if (k >= size) return torch::ones_like(scores, torch::kBool);
+  if (size <= 8) {  // by how many are before an entry
+    const auto entries = scores.t().contiguous().unbind(0);
+    std::vector<torch::Tensor> are_kept;
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      torch::Tensor before = torch::zeros_like(entries[i], torch::kByte);
+      for (std::size_t j = 0; j < entries.size(); ++j) {
+        if (j < i) before += entries[j] >= entries[i];
+        if (j > i) before += entries[j] > entries[i];
+      }
+      are_kept.push_back(before < k);
+    }
+    return torch::stack(are_kept, 1);
+  }
   const auto order = std::get<1>(torch::sort(scores, /*stable=*/true, 1, /*descending=*/true));
-  const torch::Tensor largest = order.narrow(1, 0, std::min(k, scores.size(1)));
+  const torch::Tensor largest = order.narrow(1, 0, k);
   return torch::zeros_like(scores, torch::kBool).scatter_(1, largest, true);
 }
 
