@@ -75,7 +75,9 @@ TEST_CASE("Device: every penalty's prox and term with its derivatives are the CP
   laws::for_all([](const laws::Case& c, const Tensor& x, const Tensor& step) {
     const Tensor w = there(x);
     c.prox_(w, step.dim() == 0 ? step : there(step));
-    REQUIRE(same_bits(here(w), laws::proxed(c, x.contiguous(), step)));
+    const Tensor expected = laws::proxed(c, x.contiguous(), step);
+    if (c.is_arithmetic) REQUIRE(same_bits(here(w), expected));
+    REQUIRE(torch::allclose(here(w), expected, laws::tolerance(x.scalar_type()), 0));
     if (x.numel() == 0 || !c.term) return;
     const auto twice = [&](const Tensor& leaf) {
       const Tensor term = c.term(leaf);

@@ -118,8 +118,8 @@ TEST_CASE("ProximalStep reaches the published lasso and elastic net", "[publishe
     for (const std::string optimizer : {"SGD with momentum", "Adam"}) {
       CAPTURE(solution.call, optimizer);
       const Problem problem = diabetes(solution.scaling);
-      const Tensor w = proximal_descent(optimizer, problem,
-                                        torchreg::ElasticNet(solution.l1, solution.l2));
+      const Tensor w =
+          proximal_descent(optimizer, problem, torchreg::ElasticNet(solution.l1, solution.l2));
       const Tensor expected = torch::tensor(solution.w, torch::kDouble);
       REQUIRE(distance(w, expected) < 1e-10);
       REQUIRE(same_zeros(w, expected));

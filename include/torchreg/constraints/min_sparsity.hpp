@@ -43,13 +43,16 @@ struct MinSparsityFormula {
     torch::ScalarType type = torch::kFloat;
     for (const torch::Tensor& one : w) type = torch::promote_types(type, one.scalar_type());
     for (std::size_t i = 0; i < w.size(); ++i) {
-      const torch::Tensor each = root_scores(w[i], steps[i]);
+      const torch::Tensor step = unexpanded(steps[i]);  // of several tensors, each its own
+      const torch::Tensor each = step.dim() > 0  ? root_scores(w[i], step)
+                                 : w.size() == 1 ? w[i].abs()
+                                                 : w[i].abs() / step.sqrt();
       const torch::Tensor score = is_by_entry() ? each : of_groups(layout(w[i]), each);
       scores.push_back(
           score.masked_fill(score != score, inf).reshape({-1}).to(w[0].device(), type));
       sizes.push_back(scores.back().numel());
     }
-    const torch::Tensor all = torch::cat(scores);
+    const torch::Tensor all = scores.size() == 1 ? scores[0] : torch::cat(scores);
     const auto count = static_cast<double>(all.numel());
     const auto zeros = static_cast<int64_t>(std::ceil(fraction * count));
     const auto kept = marks_of_largest(all, all.numel() - zeros).split_with_sizes(sizes);

@@ -9,9 +9,10 @@
 #include <string>
 #include <vector>
 
+#include <torchreg/detail/engine/group_lanes.hpp>
 #include <torchreg/detail/engine/group_prox.hpp>
+#include <torchreg/detail/engine/group_steps.hpp>
 #include <torchreg/detail/engine/in_pieces.hpp>
-#include <torchreg/detail/groups/norm_rows.hpp>
 #include <torchreg/detail/groups/problem.hpp>
 
 namespace torchreg::detail {
@@ -121,7 +122,8 @@ class InGroups {
       int64_t entries = w.is_cpu() ? (Kernel::sums ? kPiece : kPiece * at::get_num_threads())
                                    : entries_at_once<Kernel>(w, bytes_of(w, w.numel()));
       if (may_take_lanes()) {
-        if (matrices_.size() == 1 && is_one_step() && matrices_[0].w.is_contiguous()) return rows;
+        if (matrices_.size() == 1 && is_one_step(updates_) && matrices_[0].w.is_contiguous())
+          return rows;
         entries *= 4;
       }
       return std::clamp<int64_t>(entries / width, 1, rows);
@@ -146,10 +148,6 @@ class InGroups {
       return parts;
     }
 
-    static torch::Tensor side_by_side(std::vector<torch::Tensor> parts) {
-      return parts.size() == 1 ? parts[0] : torch::cat(parts, 1);
-    }
-
     void run_rows(int64_t begin, int64_t count, Outcome& outcome) {
       const auto parts = parts_of(begin, count);
       Operands<torch::Tensor> x;
@@ -162,7 +160,7 @@ class InGroups {
       const Numbers& numbers = updates_[0]->numbers;
       const std::string& path = updates_[0]->path();
       if constexpr (Kernel::sums) {
-        const torch::Tensor sum = kernel_.at(x, without_factor(has), path).sum();
+        const torch::Tensor sum = kernel_.at(x, has, path).sum();
         outcome.sums.push_back(numbers.strength == 1 ? sum : sum * numbers.strength);
       }
       if constexpr (Kernel::takes_steps) {
@@ -175,7 +173,7 @@ class InGroups {
         by.in_no_group = some_of(in_no_group_, begin, count);
         by.stored = stored_;
         if (may_take_lanes()) {
-          run_in_lanes(x, by);
+          norms_in_lanes<Unit>(kernel_.formula, x, by, numbers.rate, path);
         } else {
           GroupProx<Formula>{kernel_.formula, path}(x, by);
         }
@@ -183,7 +181,7 @@ class InGroups {
       } else if constexpr (Kernel::has_results) {
         Kernel own = kernel_;
         own.stored = stored_;
-        own(x, numbers, without_factor(has), path);
+        own(x, numbers, has, path);
         put(begin, count, x, Kernel::writes(has));
       }
     }
@@ -198,87 +196,15 @@ class InGroups {
       return false;
     }
 
-    /// w, memory and zero of some rows, in place; those that are left, by LibTorch's operations.
-    void run_in_lanes(Operands<torch::Tensor>& x, const GroupStep& by) const {
-      if constexpr (Kernel::takes_steps && is_of_norms<Formula> && Unit::has_simd) {
-        for_each_operand(
-            [](torch::Tensor& tensor) {
-              if (tensor.defined()) tensor = tensor.contiguous();
-            },
-            x);
-        const auto left =
-            type_ == torch::kFloat ? rows_left<float>(x, by) : rows_left<double>(x, by);
-        for (const int64_t row : left) {
-          Operands<torch::Tensor> one;
-          for_each_operand([&](const torch::Tensor& of_rows,
-                               torch::Tensor& of_one) { of_one = some_of(of_rows, row, 1); },
-                           x, one);
-          GroupStep by_one = by;
-          by_one.steps.step = some_of(by.steps.step, row, 1);
-          by_one.steps.inverse = some_of(by.steps.inverse, row, 1);
-          const auto to = one;
-          GroupProx<Formula>{kernel_.formula, updates_[0]->path()}(one, by_one);
-          to.w.copy_(one.w);
-          if (to.memory.defined()) to.memory.copy_(one.memory), to.zero.copy_(one.zero);
-        }
-      }
-    }
-
     /// One step of groups that are the columns of an array, all at once; false where it is another
     /// case, and nothing was written.
     bool run_side_by_side() const {
-      if constexpr (Kernel::takes_steps && is_of_norms<Formula> && Unit::has_simd) {
-        const torch::Tensor& w = matrices_[0].w;
-        if (!may_take_lanes() || matrices_.size() > 1 || !is_one_step() ||
-            matrices_[0].memory.defined() || w.is_contiguous() || !w.t().is_contiguous() ||
-            !w.is_alias_of(first().w)) {
-          return false;
-        }
-        GroupStep by;
-        by.strength = updates_[0]->numbers.strength;
-        Operands<torch::Tensor> x;
-        x.w = w, x.data = weights_;
-        const bool is_done =
-            type_ == torch::kFloat
-                ? run_norm_columns<Unit, float>(arrays_of<float>(x, by, {}), w.size(0))
-                : run_norm_columns<Unit, double>(arrays_of<double>(x, by, {}), w.size(0));
-        if (is_done && !w.is_inference()) w.unsafeGetTensorImpl()->bump_version();
-        return is_done;
-      }
-      return false;
-    }
-
-    template <class T>
-    std::vector<int64_t> rows_left(const Operands<torch::Tensor>& x, const GroupStep& by) const {
-      const torch::Tensor steps =
-          by.steps.step.dim() == 0 ? torch::Tensor() : by.steps.step.contiguous();
-      const auto left = run_norm_rows<Unit, T>(arrays_of<T>(x, by, steps), x.w.size(0));
-      if (!x.w.is_inference()) x.w.unsafeGetTensorImpl()->bump_version();
-      return left;
-    }
-
-    template <class T>
-    NormArrays<T> arrays_of(const Operands<torch::Tensor>& x, const GroupStep& by,
-                            const torch::Tensor& steps) const {
-      const auto array = [](const torch::Tensor& t) {
-        return t.defined() ? t.template data_ptr<T>() : nullptr;
-      };
-      const torch::Tensor weights = x.data.dim() == 0 ? torch::Tensor() : x.data;
-      NormArrays<T> arrays;
-      arrays.w = array(x.w), arrays.memory = array(x.memory), arrays.zero = array(x.zero);
-      arrays.steps = array(steps), arrays.weights = array(weights);
-      arrays.step = updates_[0]->numbers.rate;
-      arrays.weight_of_groups = weights.defined() ? 0 : x.data.template item<double>();
-      const auto strengths = kernel_.formula.norms();
-      arrays.l1 = strengths.l1 * by.strength, arrays.group = strengths.group * by.strength;
-      arrays.newest = by.weight;
-      arrays.size = x.w.size(1);
-      return arrays;
-    }
-
-    static Operands<bool> without_factor(Operands<bool> has) {
-      has.factor = false;
-      return has;
+      const torch::Tensor& w = matrices_[0].w;
+      const bool is_case = may_take_lanes() && matrices_.size() == 1 && is_one_step(updates_) &&
+                           !matrices_[0].memory.defined() && !w.is_contiguous() &&
+                           w.t().is_contiguous() && w.is_alias_of(first().w);
+      const Numbers& n = updates_[0]->numbers;
+      return is_case && norms_side_by_side<Unit>(kernel_.formula, w, weights_, n);
     }
 
     torch::Tensor joined(const std::vector<Operands<torch::Tensor>>& parts,
@@ -297,7 +223,7 @@ class InGroups {
     Steps<torch::Tensor> steps_of(const std::vector<Operands<torch::Tensor>>& parts,
                                   const Operands<torch::Tensor>& x, int64_t begin,
                                   int64_t count) const {
-      Steps<torch::Tensor> steps = unpadded_steps(parts, x);
+      Steps<torch::Tensor> steps = steps_of_parts(kernel_.formula, updates_, parts, x);
       if (!padding_.defined()) return steps;
       const torch::Tensor padding = padding_.narrow(0, begin, count);
       steps.step = steps.step.expand_as(x.w).masked_fill(padding, 0);
@@ -305,48 +231,6 @@ class InGroups {
       steps.may_rest = true;
       return steps;
     }
-
-    Steps<torch::Tensor> unpadded_steps(const std::vector<Operands<torch::Tensor>>& parts,
-                                        const Operands<torch::Tensor>& x) const {
-      if (is_one_step()) return plain_steps(x, updates_[0]->numbers, Operands<bool>());
-      std::vector<torch::Tensor> steps, inverses;
-      torch::Tensor slope;
-      int64_t column = 0;
-      for (std::size_t k = 0; k < parts.size(); ++k) {
-        const Numbers& n = updates_[k]->numbers;
-        const auto has = without_factor(presence_of(parts[k]));
-        const int64_t width = parts[k].w.size(1);
-        Steps<torch::Tensor> own = plain_steps(parts[k], n, has);
-        if (has.moment && n.rate != 0) {
-          if constexpr (has_slope<Formula>) {
-            const auto& path = updates_[0]->path();
-            if (!slope.defined()) slope = slope_at(kernel_.formula, x.w, x.data, path);
-            const KnownSlope known{slope.narrow(1, column, width)};
-            own = adaptive_steps(known, parts[k], n, has, path);
-          } else {
-            own = adaptive_steps(NoSlope(), parts[k], n, has, updates_[k]->path());
-          }
-        }
-        steps.push_back(own.step.expand_as(parts[k].w));
-        inverses.push_back(own.inverse.expand_as(parts[k].w));
-        column += width;
-      }
-      return {side_by_side(steps), side_by_side(inverses), true};
-    }
-
-    bool is_one_step() const {
-      return std::all_of(updates_.begin(), updates_.end(), [&](const Update* update) {
-        return !update->tensors.moment.defined() && !update->tensors.given.defined() &&
-               update->numbers.rate == updates_[0]->numbers.rate;
-      });
-    }
-
-    /// What adaptive_steps() needs of a formula whose slope is known.
-    struct KnownSlope {
-      torch::Tensor known;
-      torch::Tensor slope(const torch::Tensor& /*w*/) const { return known; }
-    };
-    struct NoSlope {};
 
     /// Writes some rows into the matrices, part by part, rounded once.
     void put(int64_t begin, int64_t count, const Operands<torch::Tensor>& x,

@@ -2,7 +2,9 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -84,6 +86,13 @@ inline torch::Tensor largest_of_rows(const torch::Tensor& scores, int64_t k) {
   const auto order = std::get<1>(torch::sort(scores, /*stable=*/true, 1, /*descending=*/true));
   const torch::Tensor largest = order.narrow(1, 0, k);
   return torch::zeros_like(scores, torch::kBool).scatter_(1, largest, true);
+}
+
+/// The one step that is expanded to all entries, 0-dim; else the steps.
+inline torch::Tensor unexpanded(const torch::Tensor& steps) {
+  const auto strides = steps.strides();
+  const bool is_one = std::all_of(strides.begin(), strides.end(), [](auto s) { return s == 0; });
+  return is_one && steps.numel() > 0 ? steps.as_strided({}, {}) : steps;
 }
 
 /// How much an entry is worth: w^2 / step, infinite of one that rests; of one step w^2. A root of
