@@ -4,6 +4,7 @@
     python3 examples/plot.py a.csv [b.csv ...] [-o zeros.png]
     python3 examples/plot.py path.csv [-o path.png]     the log of lasso_path: its coefficients
     python3 examples/plot.py sweep.csv [-o sweep.png]   the log of sweep: accuracy against zeros
+    python3 examples/plot.py filters.csv [-o filters.png]   the log of prune_filters
 """
 
 import argparse
@@ -67,6 +68,23 @@ def draw_sweep(path, output):
     figure.savefig(output, dpi=90)
 
 
+def draw_filters(path, output):
+    log = columns(path)
+    at = range(len(log["lambda"]))
+    figure, (bars, line) = plt.subplots(1, 2, figsize=(9, 4), constrained_layout=True)
+    for i, layer in enumerate(("dead_1", "dead_2")):
+        bars.bar([x + 0.4 * i - 0.2 for x in at], log[layer], 0.4,
+                 label=f"{'first' if i == 0 else 'second'} layer, of {16 << i}")
+    dead = [a + b for a, b in zip(log["dead_1"], log["dead_2"])]
+    line.plot(dead, log["accuracy"], "o-")
+    bars.set(xlabel="lambda", ylabel="filters at zero")
+    bars.set_xticks(list(at), [f"{strength:g}" for strength in log["lambda"]])
+    bars.legend()
+    line.set(xlabel="filters at zero, of 48", ylabel="test accuracy")
+    line.grid(alpha=0.3)
+    figure.savefig(output, dpi=90)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("logs", nargs="+", type=pathlib.Path)
@@ -74,8 +92,10 @@ def main():
     arguments = parser.parse_args()
     with open(arguments.logs[0], newline="") as file:
         names = next(csv.reader(file))
-    if "lambda" in names or "way" in names:
-        (draw_path if "lambda" in names else draw_sweep)(arguments.logs[0], arguments.output)
+    draw = (draw_filters if "dead_1" in names else draw_path if "lambda" in names
+            else draw_sweep if "way" in names else None)
+    if draw:
+        draw(arguments.logs[0], arguments.output)
         return print(arguments.output)
 
     figure, (accuracy, loss, zeros) = plt.subplots(1, 3, figsize=(15, 5), constrained_layout=True)
