@@ -157,6 +157,10 @@ TEST_CASE("A grouping tells its groups, how many there are, and what it is") {
     }
   }
   REQUIRE(rows().unweighted().describe() == "rows().unweighted()");
+  const Tensor w = torch::randn({4, 4}).requires_grad_();
+  torch::optim::SGD sgd({w}, 0.1);
+  ProximalStep prox(sgd, w, TopK(2, runs(4)));
+  REQUIRE(contains(prox.describe(), "TopK(k = 2, runs(4))"));
 }
 
 TEST_CASE("Group lasso and sparse group lasso equal bisection in every grouping and layout") {
@@ -333,6 +337,29 @@ TEST_CASE("The order of the groups does not matter, and pieces of rows are as th
   const Tensor by_columns = x.t().contiguous();
   GroupLasso(0.08, columns()).prox_(by_columns, steps.t().contiguous());
   REQUIRE(torch::allclose(by_columns.t(), w, 1e-6, 0));
+}
+
+TEST_CASE("One, two and eight threads give the same bits, of long groups too") {
+  torch::manual_seed(14);
+  const Tensor x = torch::randn({3, 100003}), steps = torch::rand({3, 100003}) + 0.1;
+  const int threads = at::get_num_threads();
+  for (const auto& grouping : {rows(), columns(), whole(), by(torch::tensor({{0}, {1}, {-1}}))}) {
+    CAPTURE(grouping.describe());
+    std::vector<Tensor> results;
+    for (const int count : {1, 2, 8}) {
+      at::set_num_threads(count);
+      const Tensor a = x.clone(), b = x.clone(), leaf = x.clone().requires_grad_();
+      const SparseGroupLasso penalty(0.05, 0.05, grouping);
+      penalty.prox_(a, 0.5);
+      penalty.prox_(b, steps);
+      const Tensor term = penalty(leaf);
+      term.backward();
+      results.push_back(torch::cat({a, b, leaf.grad(), term.detach().expand({1, 100003})}));
+    }
+    at::set_num_threads(threads);
+    REQUIRE(same_bits(results[0], results[1]));
+    REQUIRE(same_bits(results[0], results[2]));
+  }
 }
 
 TEST_CASE("A term of groups is its formula, with two derivatives, and slope 0 at a zero group") {

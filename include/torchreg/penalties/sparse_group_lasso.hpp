@@ -30,7 +30,7 @@ struct SparseGroupLassoFormula {
   NormStrengths norms() const { return {l1, group}; }
 
   torch::Tensor value(const torch::Tensor& w, const torch::Tensor& weights) const {
-    return group * weights * norms_of(w) + l1 * w.abs().sum(1, /*keepdim=*/true);
+    return group * weights * norms_of(w) + l1 * sums_of(w.abs());
   }
 
   torch::Tensor slope(const torch::Tensor& w, const torch::Tensor& weights) const {

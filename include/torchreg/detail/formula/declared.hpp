@@ -150,13 +150,17 @@ void check_strengths(const Formula& formula) {
   if constexpr (Has<Check, Formula>::value) formula.check();
 }
 
-/// "ElasticNet(l1 = 0.1, l2 = 0.2)"
+/// "ElasticNet(l1 = 0.1, l2 = 0.2)", "TopK(k = 2, runs(4))"
 template <class Formula>
 std::string describe_formula(const Formula& formula) {
   std::string list;
   for_each_strength(formula, [&](const std::string& name, double value, const Range&) {
     list += (list.empty() ? "" : ", ") + name + " = " + c10::str(value);
   });
+  if constexpr (Has<GroupingOf, Formula>::value) {
+    const std::string grouping = formula.grouping.describe();
+    if (!grouping.empty()) list += (list.empty() ? "" : ", ") + grouping;
+  }
   return name_of<Formula>() + (list.empty() ? "" : "(" + list + ")");
 }
 

@@ -2,7 +2,9 @@
 
 #include <torch/types.h>
 
+#include <cstdint>
 #include <limits>
+#include <vector>
 
 namespace torchreg::detail {
 
@@ -14,12 +16,24 @@ struct NormStrengths {
   double group;
 };
 
+/// A column of the rows' sums, with the same bits with any number of threads: a long row is summed
+/// in parts that LibTorch does not divide.
+inline torch::Tensor sums_of(const torch::Tensor& x) {
+  constexpr int64_t kPart = 32000;
+  if (!x.is_cpu() || x.size(1) <= kPart) return x.sum(1, /*keepdim=*/true);
+  std::vector<torch::Tensor> sums;
+  for (const torch::Tensor& part : x.split(kPart, 1)) sums.push_back(part.sum(1, true));
+  return sums_of(torch::cat(sums, 1));
+}
+
 /// A column of the rows' norms. Scaled, as the square of an entry may be 0 or infinite.
 inline torch::Tensor norms_of(const torch::Tensor& w) {
   if (w.size(1) == 0) return torch::zeros({w.size(0), 1}, w.options());
   const torch::Tensor largest = w.detach().abs().amax(1, /*keepdim=*/true);
   const torch::Tensor scale = largest.masked_fill(largest == 0, 1);
-  return torch::linalg_vector_norm(w / scale, 2, at::IntArrayRef{1}, /*keepdim=*/true) * scale;
+  const torch::Tensor norms = sums_of((w / scale).square());
+  // The root of 0 has no derivative.
+  return norms.masked_fill(norms == 0, 1).sqrt().masked_fill(norms == 0, 0) * scale;
 }
 
 /// w / ||w|| of each row; 0 of one that is zero.
@@ -60,8 +74,8 @@ inline torch::Tensor shrink_norms_in_metric(const torch::Tensor& w, const torch:
     const torch::Tensor theta = k < 3 ? low.sqrt() * high.sqrt() : low;
     const torch::Tensor distance = theta + reach;
     const torch::Tensor q = (w / distance).masked_fill(distance == 0, 0), squares = q * q;
-    const torch::Tensor phi = squares.sum(1, true);
-    const torch::Tensor slope = (squares / distance).masked_fill(distance == 0, 0).sum(1, true);
+    const torch::Tensor phi = sums_of(squares);
+    const torch::Tensor slope = sums_of((squares / distance).masked_fill(distance == 0, 0));
     const torch::Tensor move = phi * (phi.sqrt() - 1) / slope;
     low = torch::maximum(low, theta + move.masked_fill((slope > 0).logical_not(), -inf));
     high = torch::minimum(high, theta.masked_fill(phi >= 1, inf));
