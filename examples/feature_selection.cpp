@@ -56,7 +56,7 @@ int main() {
   for (int j = 0; j < 60; ++j) {
     const double norm = norms[j].item<double>();
     const auto k = static_cast<std::size_t>(j);
-    if (norm > 0) read.emplace_back(norm, j < 10 ? names[k] : "noise " + std::to_string(j - 10));
+    if (norm > 0) read.emplace_back(norm, j < 10 ? names[k] : c10::str("noise ", j - 10));
   }
   std::sort(read.rbegin(), read.rend());
   std::printf("input     norm of its weights\n");

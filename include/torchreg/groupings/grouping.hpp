@@ -123,8 +123,7 @@ class Grouping {
 
   void check_weights(const detail::Layout& layout) const {
     if (weighting_ != Weighting::given || weights_.numel() == layout.groups) return;
-    throw Misfit{std::to_string(weights_.numel()) + " weights for " +
-                 std::to_string(layout.groups) + " groups"};
+    throw Misfit{c10::str(weights_.numel(), " weights for ", layout.groups, " groups")};
   }
 
   std::string text_, suffix_;

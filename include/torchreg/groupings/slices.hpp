@@ -14,8 +14,7 @@ namespace torchreg {
 namespace detail {
 
 inline std::string dimensions_of(at::IntArrayRef sizes) {
-  return "it has " + std::to_string(sizes.size()) +
-         (sizes.size() == 1 ? " dimension" : " dimensions");
+  return c10::str("it has ", sizes.size(), sizes.size() == 1 ? " dimension" : " dimensions");
 }
 
 /// blocks[dim] <- size, which must divide that dimension.
@@ -25,7 +24,7 @@ inline void cut(std::vector<int64_t>& blocks, at::IntArrayRef sizes, int64_t dim
   if (d < 0 || d >= dimensions) throw Grouping::Misfit{dimensions_of(sizes)};
   const int64_t whole = sizes[static_cast<std::size_t>(d)];
   if (whole % size != 0) {
-    throw Grouping::Misfit{std::to_string(whole) + " is no multiple of " + std::to_string(size)};
+    throw Grouping::Misfit{c10::str(whole, " is no multiple of ", size)};
   }
   blocks[static_cast<std::size_t>(d)] = size;
 }
@@ -42,7 +41,7 @@ inline Grouping slices(const std::string& text, int64_t dim, int64_t size) {
 
 /// "rows()", "rows(64)"
 inline std::string with_size(const std::string& name, int64_t size) {
-  return name + (size == 1 ? "()" : "(" + std::to_string(size) + ")");
+  return size == 1 ? c10::str(name, "()") : c10::str(name, "(", size, ")");
 }
 
 }  // namespace detail
@@ -60,8 +59,9 @@ inline Grouping columns(int64_t size = 1) {
 
 /// Slices along any dimension; negative ones count from the end.
 inline Grouping along(int64_t dim, int64_t size = 1) {
-  const std::string more = size == 1 ? "" : ", " + std::to_string(size);
-  return detail::slices("along(" + std::to_string(dim) + more + ")", dim, size);
+  const std::string text =
+      size == 1 ? c10::str("along(", dim, ")") : c10::str("along(", dim, ", ", size, ")");
+  return detail::slices(text, dim, size);
 }
 
 /// Dimensions 0 and 1 together: each kernel of a convolution, whose weight has three or more.
@@ -76,7 +76,7 @@ inline Grouping kernels() {
 
 /// Tiles of so many rows and columns, with all that hangs below them.
 inline Grouping blocks(int64_t rows, int64_t columns) {
-  const std::string text = "blocks(" + std::to_string(rows) + ", " + std::to_string(columns) + ")";
+  const std::string text = c10::str("blocks(", rows, ", ", columns, ")");
   TORCH_CHECK_VALUE(rows >= 1 && columns >= 1, text, ": sizes must be >= 1");
   return Grouping(text, [rows, columns](at::IntArrayRef sizes, torch::Device) {
     std::vector<int64_t> blocks = sizes.vec();
@@ -89,7 +89,7 @@ inline Grouping blocks(int64_t rows, int64_t columns) {
 
 /// `size` consecutive entries of the last dimension: the M of N:M.
 inline Grouping runs(int64_t size) {
-  const std::string text = "runs(" + std::to_string(size) + ")";
+  const std::string text = c10::str("runs(", size, ")");
   TORCH_CHECK_VALUE(size >= 1, text, ": size must be >= 1");
   return Grouping(text, [size](at::IntArrayRef sizes, torch::Device) {
     std::vector<int64_t> blocks(sizes.size(), 1);
