@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -25,12 +26,15 @@ torch::nn::Sequential make_cnn() {
 int main(int argc, char** argv) {
   std::string folder = FASHION_MNIST, log_path;
   int64_t images = 10000, epochs = 4;
+  std::vector<double> lambdas{0, 1e-3, 3e-3, 1e-2, 2e-2};
   CLI::App app("A CNN on Fashion-MNIST with fewer filters");
   app.option_defaults()->always_capture_default();
   app.add_option("--data", folder, "folder with the four uncompressed idx files");
   app.add_option("--images", images, "train on the first so many")->check(CLI::Range(64, 60000));
   app.add_option("--epochs", epochs, "passes over them, for each lambda")
       ->check(CLI::PositiveNumber);
+  app.add_option("--lambda", lambdas, "strengths of the group lasso")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--log", log_path, "CSV file with a line for each lambda");
   CLI11_PARSE(app, argc, argv);
 
@@ -38,12 +42,13 @@ int main(int argc, char** argv) {
   const torchreg::Links filters =
       torchreg::linked({{"1.weight", 0}, {"1.bias", 0}, {"2.weight", 0}, {"2.bias", 0}})
           .add({{"5.weight", 0}, {"5.bias", 0}, {"6.weight", 0}, {"6.bias", 0}});
-  const Images train = load_images(folder, true, images), test = load_images(folder, false, 10000);
+  const Images train = load_images(folder, true, images);
+  const Images test = load_images(folder, false, std::min<int64_t>(images, 10000));
   std::ofstream log(log_path);
   log << "lambda,dead_1,dead_2,accuracy\n";
   std::printf("  lambda   dead of 16   dead of 32   accuracy\n");
   int64_t most = 0;
-  for (const double lambda : {0.0, 1e-3, 3e-3, 1e-2, 2e-2}) {
+  for (const double lambda : lambdas) {
     torch::manual_seed(0);
     auto model = make_cnn();
     torch::optim::Adam adam(model->parameters(), torch::optim::AdamOptions(2e-3));
