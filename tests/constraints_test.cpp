@@ -140,6 +140,19 @@ TEST_CASE("A constraint gives the nearest of its points in the metric of the ste
   }
 }
 
+TEST_CASE("What is well inside a ball or a box stays, to the bit") {
+  const Tensor x = 0.01 * torch::randn({4, 3}), steps = torch::rand({4, 3}) + 0.1;
+  const auto stays = [&](const auto& penalty) {
+    const Tensor a = x.clone(), b = x.clone();
+    penalty.prox_(a, 1);
+    penalty.prox_(b, steps);
+    return same_bits(a, x) && same_bits(b, x);
+  };
+  REQUIRE(stays(L2Ball(1)));
+  REQUIRE(stays(L1Ball(1)));
+  REQUIRE(stays(Box(-1, 1)));
+}
+
 TEST_CASE("Radius 0 holds all at zero, and radii are checked") {
   const Tensor x = torch::randn({4, 3});
   const auto is_zero_after = [&](const auto& penalty) {

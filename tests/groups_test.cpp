@@ -117,7 +117,7 @@ std::vector<double> sparse_group_prox(std::vector<double> x, const std::vector<d
 }
 
 Tensor proxed(const std::function<void(const Tensor&)>& prox_, const Tensor& x) {
-  const Tensor w = x.clone();
+  Tensor w = x.clone();
   prox_(w);
   return w;
 }
@@ -486,7 +486,7 @@ TEST_CASE("Weights of groups: roots of their sizes, ones, or given") {
     GroupLasso(0.1, grouping).prox_(w, 1);
     return (x.norm(2, 1) - w.norm(2, 1)) / 0.1;
   };
-  const auto are = [](const Tensor& a, std::vector<double> b) {
+  const auto are = [](const Tensor& a, const std::vector<double>& b) {
     return torch::allclose(a, torch::tensor(b, torch::kDouble));
   };
   REQUIRE(are(shrunk_by(rows()), {2, 2}));
@@ -639,7 +639,7 @@ TEST_CASE("The memory of groups is its definition, step by step, saved and resum
     torch::optim::SGD by_sgd({w}, torch::optim::SGDOptions(0.1).momentum(0.5));
     torch::optim::Optimizer& optimizer =
         adam ? static_cast<torch::optim::Optimizer&>(by_adam) : by_sgd;
-    const auto make = [&](Parameters p) {
+    const auto make = [&](const Parameters& p) {
       return adam ? std::make_unique<ProximalStep<SparseGroupLasso>>(by_adam, p,
                                                                      SparseGroupLasso(l1, group))
                   : std::make_unique<ProximalStep<SparseGroupLasso>>(by_sgd, p,
@@ -854,7 +854,7 @@ TEST_CASE("Linked slices are as one tensor of them side by side, after SGD and A
     const auto counted = sparsity(*net, units());
     REQUIRE(counted.groups == 4);
     REQUIRE(counted.tensors.size() == 1);
-    REQUIRE(counted.tensors[0].entries == 4 * 8);
+    REQUIRE(counted.tensors[0].entries == 32);
     REQUIRE(counted.zero_groups == (all == 0).all(1).sum().item<int64_t>());
     Tensor a = GroupLasso(0.3, units())(net), b = GroupLasso(0.3)(all);
     REQUIRE(a.item<double>() == Approx(b.item<double>()));

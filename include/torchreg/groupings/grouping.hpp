@@ -70,7 +70,7 @@ class Grouping {
   detail::Layout layout(const std::string& who, const Parameter& parameter) const {
     const auto& [path, tensor, owner] = parameter;
     try {
-      const detail::Layout layout = layout_of_(tensor.sizes(), tensor.device());
+      detail::Layout layout = layout_of_(tensor.sizes(), tensor.device());
       check_weights(layout);
       return layout;
     } catch (const Misfit& misfit) {
