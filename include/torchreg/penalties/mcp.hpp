@@ -55,7 +55,9 @@ struct MCPFormula {
 /// lambda >= 0 in units of loss per unit of |w|; gamma > 0 in units of a step: the larger, the
 /// nearer to L1. An error if they are not, or infinite. Not convex. The term's slope at 0 is 0. The
 /// prox is exact for every step, also for one of gamma and more, where it is a hard threshold at
-/// lambda sqrt(gamma step). NaN stays NaN. Source: Zhang 2010.
+/// lambda sqrt(gamma step). Where the gradients vanish, as in full batch, the steps of Adam grow
+/// beyond gamma, and entries between 0 and gamma lambda do not settle: use SGD with momentum there.
+/// NaN stays NaN. Source: Zhang 2010.
 class MCP : public Penalty<detail::MCPFormula> {
  public:
   explicit MCP(double lambda, double gamma = 3, Selector selector = weights())

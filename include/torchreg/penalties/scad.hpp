@@ -56,7 +56,8 @@ struct SCADFormula {
 ///
 /// lambda >= 0 in units of loss per unit of |w|; a > 2 in units of a step plus 1 (Fan and Li
 /// recommend 3.7). An error if they are not, or infinite. Not convex. The term's slope at 0 is 0.
-/// The prox is exact for every step, also beyond a - 1 and a + 1, where it jumps. NaN stays NaN.
+/// The prox is exact for every step, also beyond a - 1 and a + 1, where it jumps. As with MCP,
+/// entries in the falling part do not settle after Adam in full batch. NaN stays NaN.
 /// Source: Fan, Li 2001; prox for all steps: Gong et al. 2013.
 class SCAD : public Penalty<detail::SCADFormula> {
  public:

@@ -51,14 +51,23 @@ constexpr bool is_grouped = domain_of<Formula>() == Domain::groups;
 
 /// Whether a formula of groups may get some of them without the others.
 template <class Formula>
-constexpr bool takes_some = Has<SaysSome, Formula>::value;
+constexpr bool takes_some = [] {
+  if constexpr (Has<SaysSome, Formula>::value) return Formula::takes_some;
+  return false;
+}();
 
 template <class Formula>
-constexpr bool rests_in_padding = Has<SaysRest, Formula>::value;
+constexpr bool rests_in_padding = [] {
+  if constexpr (Has<SaysRest, Formula>::value) return Formula::rests_in_padding;
+  return false;
+}();
 
 /// Whether its value has kinks where no entry is zero, as that of singular values.
 template <class Formula>
-constexpr bool has_other_kinks = Has<SaysKinks, Formula>::value;
+constexpr bool has_other_kinks = [] {
+  if constexpr (Has<SaysKinks, Formula>::value) return Formula::has_other_kinks;
+  return false;
+}();
 
 /// Whether its prox takes one step for all entries.
 template <class Formula>

@@ -43,8 +43,8 @@ inline Layout linked_layout(const std::string& who, const Slices& slices,
   return along(dim, size / groups).layout(who, parameter);
 }
 
-/// How the groups of some parameters lie, which `path_of(i)` and `parameter_of(i)` name; an error
-/// where a grouping does not fit, or a linked tensor is missing.
+/// How the groups of some parameters, parameter_of(i), lie; an error where a grouping does not fit,
+/// or a linked tensor is missing.
 template <class ParameterOf>
 std::vector<Problem> problems_of(const std::string& who, const Grouping& grouping,
                                  std::size_t count, const ParameterOf& parameter_of) {

@@ -16,7 +16,7 @@ namespace torchreg::detail {
 // for one step, which does not matter, or in the metric of a step per entry.
 
 /// ||z|| <= radius. In a metric z_i = w_i / (1 + mu s_i): Newton on 1/||z|| - 1/radius from below,
-/// where twelve iterations reach rounding at any condition. Entries whose step is 0 stay.
+/// where twelve iterations reach rounding at a condition of 1e6. Entries whose step is 0 stay.
 inline torch::Tensor onto_l2_ball(const torch::Tensor& w, const torch::Tensor& step,
                                   double radius) {
   const torch::Tensor norms = norms_of(w), is_outside = norms > radius;
