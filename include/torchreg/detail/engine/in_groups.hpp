@@ -69,10 +69,8 @@ class InGroups {
         stored_ = matrices_.size() == 1 ? stored : torch::promote_types(stored_, stored);
         type_ = torch::promote_types(type_, compute_type(stored));
       }
-      const auto options = first().w.options().dtype(type_).requires_grad(false);
-      if constexpr (has_weights<Formula>) {
-        weights_ = kernel.formula.grouping.weights(problem.layout(), problem.entries, options);
-      }
+      const auto options = first().w.options().dtype(type_);
+      weights_ = weights_of(kernel.formula, problem, options);
       in_no_group_ = rows_of_no_group(options);
       if constexpr (rests_in_padding<Formula>) padding_ = problem.layout().padding();
     }

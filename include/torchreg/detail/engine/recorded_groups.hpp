@@ -24,19 +24,6 @@ torch::Tensor matrix_of(const Problem& problem, const TensorOf& tensor_of) {
   return parts.size() == 1 ? parts[0] : torch::cat(parts, 1);
 }
 
-/// The weights of its groups, of a formula that takes them.
-template <class Formula>
-torch::Tensor weights_of([[maybe_unused]] const Formula& formula,
-                         [[maybe_unused]] const Problem& problem,
-                         [[maybe_unused]] const torch::Tensor& w) {
-  if constexpr (has_weights<Formula>) {
-    const auto options = w.options().requires_grad(false);
-    return formula.grouping.weights(problem.layout(), problem.entries, options);
-  } else {
-    return {};
-  }
-}
-
 /// act(problem, w, weights, first update) for each matrix of groups of some updates.
 template <class Formula, class Act>
 void for_each_matrix(const Formula& formula, const Updates& updates, const Act& act) {
@@ -46,7 +33,7 @@ void for_each_matrix(const Formula& formula, const Updates& updates, const Act& 
   for (const Problem& problem : problems_of(formula, updates.size(), parameter_of)) {
     const torch::Tensor w =
         matrix_of(problem, [&](std::size_t i) { return in_compute_type(updates[i].tensors.w); });
-    act(problem, w, weights_of(formula, problem, w), updates[problem.parts[0].index]);
+    act(problem, w, weights_of(formula, problem, w.options()), updates[problem.parts[0].index]);
   }
 }
 

@@ -92,4 +92,17 @@ std::vector<Problem> problems_of(const Formula& formula, std::size_t count,
   return problems;
 }
 
+/// The weights of a problem's groups, of a formula that takes them.
+template <class Formula>
+torch::Tensor weights_of([[maybe_unused]] const Formula& formula,
+                         [[maybe_unused]] const Problem& problem,
+                         [[maybe_unused]] const torch::TensorOptions& options) {
+  if constexpr (has_weights<Formula>) {
+    return formula.grouping.weights(problem.layout(), problem.entries,
+                                    options.requires_grad(false));
+  } else {
+    return {};
+  }
+}
+
 }  // namespace torchreg::detail

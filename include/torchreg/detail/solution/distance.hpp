@@ -95,7 +95,7 @@ void append_distances_of_groups(const Formula& formula, const Updates& updates,
     x.w = matrix_of(problem, [&](std::size_t i) { return updates[i].tensors.w.to(exact); });
     x.gradient =
         matrix_of(problem, [&](std::size_t i) { return updates[i].tensors.gradient.to(exact); });
-    x.data = weights_of(formula, problem, x.w);
+    x.data = weights_of(formula, problem, exact);
     if (x.w.numel() == 0) continue;
     const torch::Tensor number = x.w - x.w;
     const auto distance = distance_at(formula, x, first.numbers, first.path()) + number;

@@ -84,7 +84,7 @@ class Holding {
       Operands<torch::Tensor> x;
       x.w = -kSmallStep * gradient;
       x.factor = torch::full({}, first.numbers.strength, gradient.options());
-      x.data = weights_of(formula_, problem, gradient);
+      x.data = weights_of(formula_, problem, gradient.options());
       questions_.push_back({x, first.path()});
     }
   }
