@@ -202,6 +202,34 @@ TEST_CASE("TopK(2, runs(4)) is 2:4, in every metric, and the lower index wins a 
   REQUIRE(torch::equal(few, torch::ones({3})));
 }
 
+TEST_CASE("TopK keeps the largest of runs of every size, in registers and out of them") {
+  torch::manual_seed(12);
+  for (const auto type : {torch::kFloat, torch::kDouble, torch::kHalf}) {
+    for (const int64_t size : {1, 2, 3, 4, 5, 8, 15, 16, 17}) {
+      for (const int64_t k : {1, 2, 7}) {
+        for (const bool each : {false, true}) {
+          CAPTURE(type, size, k, each);
+          // Few values, so that there are ties.
+          const Tensor x = torch::randint(-4, 5, {133, size}).to(type);
+          const Tensor steps = torch::randint(1, 3, {133, size}).square().to(type);
+          const Tensor w = x.clone();
+          if (each) {
+            TopK(k, runs(size)).prox_(w, steps);
+          } else {
+            TopK(k, runs(size)).prox_(w, 0.5);
+          }
+          const Tensor wide = x.to(torch::kDouble).abs();
+          const Tensor score = each ? wide / steps.to(torch::kDouble).sqrt() : wide;
+          const Tensor own = score.unsqueeze(2), other = score.unsqueeze(1);
+          const Tensor is_first = torch::ones({size, size}).tril(-1) == 1;  // [own, other]
+          const Tensor before = ((other > own) | ((other == own) & is_first)).sum(2);
+          REQUIRE(torch::equal(w, x.masked_fill(before >= k, 0)));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("MinSparsity zeroes just so many of all tensors together, ties by path and index") {
   torch::manual_seed(3);
   for (const auto type : {torch::kFloat, torch::kDouble, torch::kHalf}) {

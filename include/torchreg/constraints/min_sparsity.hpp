@@ -2,10 +2,10 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <utility>
 #include <vector>
 
@@ -37,35 +37,27 @@ struct MinSparsityFormula {
   /// For each tensor 1 where an entry is kept. Does not wait for a device.
   std::vector<torch::Tensor> data(const std::vector<torch::Tensor>& w,
                                   const std::vector<torch::Tensor>& steps) const {
-    const double inf = std::numeric_limits<double>::infinity();
-    std::vector<torch::Tensor> scores, marks;
-    std::vector<int64_t> sizes;
     torch::ScalarType type = torch::kFloat;
     for (const torch::Tensor& one : w) type = torch::promote_types(type, one.scalar_type());
+    const bool is_one = is_one_step(steps);
+    std::vector<torch::Tensor> scores;
+    int64_t count = 0;
     for (std::size_t i = 0; i < w.size(); ++i) {
-      const torch::Tensor step = unexpanded(steps[i]);  // of several tensors, each its own
-      const torch::Tensor each = step.dim() > 0  ? root_scores(w[i], step)
-                                 : w.size() == 1 ? w[i].abs()
-                                                 : w[i].abs() / step.sqrt();
-      const torch::Tensor score = is_by_entry() ? each : of_groups(layout(w[i]), each);
+      const torch::Tensor each = is_one ? w[i] : root_scores(w[i], steps[i]);
       scores.push_back(
-          score.masked_fill(score != score, inf).reshape({-1}).to(w[0].device(), type));
-      sizes.push_back(scores.back().numel());
+          (is_by_entry() ? each : of_groups(layout(w[i]), each)).to(w[0].device(), type));
+      count += scores.back().numel();
     }
-    const torch::Tensor all = scores.size() == 1 ? scores[0] : torch::cat(scores);
-    const auto count = static_cast<double>(all.numel());
-    const auto zeros = static_cast<int64_t>(std::ceil(fraction * count));
-    const auto kept = marks_of_largest(all, all.numel() - zeros).split_with_sizes(sizes);
+    const auto zeros = static_cast<int64_t>(std::ceil(fraction * static_cast<double>(count)));
+    std::vector<torch::Tensor> marks = marks_of_largest(std::move(scores), count - zeros);
     for (std::size_t i = 0; i < w.size(); ++i) {
-      const torch::Tensor mark = kept[i].to(w[i].device());
-      if (is_by_entry()) {
-        marks.push_back(mark.view(w[i].sizes()));
-        continue;
-      }
+      marks[i] = marks[i].to(w[i].device());
+      if (is_by_entry()) continue;
       const Layout own = layout(w[i]);
-      const torch::Tensor rows = torch::constant_pad_nd(mark, {0, own.rows - own.groups}, 1);
-      marks.push_back(own.restored(rows.unsqueeze(1).expand({own.rows, own.size}),
-                                   torch::ones_like(w[i], mark.options())));
+      const torch::Tensor rows =
+          torch::constant_pad_nd(marks[i], {0, 0, 0, own.rows - own.groups}, 1);
+      marks[i] =
+          own.restored(rows.expand({own.rows, own.size}), torch::ones_like(w[i], rows.options()));
     }
     return marks;
   }
@@ -79,6 +71,19 @@ struct MinSparsityFormula {
   bool is_by_entry() const { return grouping.describe().empty(); }
 
   Layout layout(const torch::Tensor& w) const { return grouping.layout(name, {"a tensor", w}); }
+
+  /// Whether all entries have the same step, as far as it is known without a wait.
+  static bool is_one_step(const std::vector<torch::Tensor>& steps) {
+    std::vector<torch::Tensor> first;
+    for (const torch::Tensor& each : steps) {
+      const torch::Tensor step = unexpanded(each);
+      if (step.dim() > 0) return false;
+      first.push_back(step);
+    }
+    return std::all_of(first.begin(), first.end(), [&](const torch::Tensor& step) {
+      return first.size() == 1 || (step.is_cpu() && step.item<double>() == first[0].item<double>());
+    });
+  }
 
   static torch::Tensor of_groups(const Layout& layout, const torch::Tensor& scores) {
     const torch::Tensor norms = norms_of(layout.matrix(scores)).narrow(0, 0, layout.groups);

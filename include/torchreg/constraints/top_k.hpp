@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/groups/projections.hpp>
+#include <torchreg/detail/groups/run_loops.hpp>
 #include <torchreg/formula.hpp>
 #include <torchreg/groupings/slices.hpp>
 #include <torchreg/penalty.hpp>
@@ -28,7 +28,7 @@ struct TopKFormula {
   std::vector<Strength> strengths() const { return {{"k", static_cast<double>(k), at_least(1)}}; }
 
   torch::Tensor prox(const torch::Tensor& w, const torch::Tensor& step) const {
-    return w.masked_fill(largest_of_rows(root_scores(w, step), k).logical_not(), 0);
+    return keep_largest_of_rows<Unit>(w, step, k);
   }
 };
 

@@ -117,18 +117,42 @@ class InGroups {
       const int64_t width = std::max<int64_t>(problem_.entries, 1);
       if constexpr (!takes_some<Formula>) return rows;
       const torch::Tensor& w = first().w;
-      int64_t entries = w.is_cpu() ? (Kernel::sums ? kPiece : kPiece * at::get_num_threads())
-                                   : entries_at_once<Kernel>(w, bytes_of(w, w.numel()));
-      if (may_take_lanes()) {
-        if (matrices_.size() == 1 && is_one_step(updates_) && matrices_[0].w.is_contiguous())
-          return rows;
-        entries *= 4;
-      }
-      return std::clamp<int64_t>(entries / width, 1, rows);
+      const int64_t entries = w.is_cpu() ? (Kernel::sums ? kPiece : kPiece * at::get_num_threads())
+                                         : entries_at_once<Kernel>(w, bytes_of(w, w.numel()));
+      const torch::Tensor& matrix = matrices_[0].w;
+      const bool is_in_place = may_take_lanes() && matrices_.size() == 1 && is_one_step(updates_);
+      if (is_in_place && matrix.is_contiguous()) return rows;
+      constexpr int64_t kLine = 16;  // of the cache, in floats
+      int64_t some = entries / width;
+      if (are_columns(matrix)) some = std::max<int64_t>(some / kLine, 1) * kLine;
+      return std::clamp<int64_t>(some, 1, rows);
     }
 
     torch::Tensor some_of(const torch::Tensor& rows, int64_t begin, int64_t count) const {
       return !rows.defined() || rows.dim() == 0 ? rows : rows.narrow(0, begin, count);
+    }
+
+    /// Whether rows are columns of an array, of which others lie in between: an entry is then on
+    /// another page of memory than the next.
+    static bool are_columns(const torch::Tensor& rows) {
+      return rows.is_cpu() && rows.dim() == 2 && rows.stride(0) == 1 && rows.stride(1) > 1;
+    }
+
+    /// Rows of their own where they are columns: the array's lines are read in turn, and transposed
+    /// in the cache.
+    static torch::Tensor gathered(const torch::Tensor& rows) {
+      return are_columns(rows) ? rows.t().contiguous().t().contiguous() : rows;
+    }
+
+    /// Without -0.0.
+    static void scatter(torch::Tensor to, const torch::Tensor& rows) {
+      if (are_columns(to)) {
+        to.t().copy_((rows + 0.0).t().contiguous());
+      } else if (to.scalar_type() == rows.scalar_type()) {
+        torch::add_out(to, rows, 0.0);
+      } else {
+        to.copy_(rows + 0.0);
+      }
     }
 
     /// Some rows of each part, in the type that they are computed in.
@@ -139,7 +163,7 @@ class InGroups {
         for_each_operand(
             [&](const torch::Tensor& matrix, torch::Tensor& part) {
               if (matrix.defined())
-                part = some_of(matrix, begin, count).to(first().w.device(), type_);
+                part = gathered(some_of(matrix, begin, count)).to(first().w.device(), type_);
             },
             own, parts.back());
       }
@@ -188,7 +212,9 @@ class InGroups {
     /// or doubles.
     bool may_take_lanes() const {
       if constexpr (Kernel::takes_steps && is_of_norms<Formula> && Unit::has_simd) {
-        return cpu_has_simd() && problem_.entries >= 32 && first().w.is_cpu() && stored_ == type_ &&
+        const bool pays = problem_.entries >= 32 ||  // short rows have a loop for one step alone
+                          (is_one_step(updates_) && !matrices_[0].memory.defined());
+        return cpu_has_simd() && pays && first().w.is_cpu() && stored_ == type_ &&
                !in_no_group_.defined() && problem_.layout().is_regular();
       }
       return false;
@@ -240,8 +266,7 @@ class InGroups {
             [&](const torch::Tensor& matrix, const torch::Tensor& result, bool is_written) {
               if (!is_written || !matrix.defined()) return;
               if (result.data_ptr() == matrix.narrow(0, begin, count).data_ptr()) return;
-              const auto part = result.narrow(1, column, width);
-              matrix.narrow(0, begin, count).copy_(part + 0.0);  // so that there is no -0.0
+              scatter(matrix.narrow(0, begin, count), result.narrow(1, column, width));
             },
             without_zero(own), x, written);
         if (own.zero.defined()) own.zero.narrow(0, begin, count).copy_(x.zero);

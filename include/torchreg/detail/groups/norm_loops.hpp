@@ -37,18 +37,29 @@ struct GroupEntries {
   }
 };
 
-/// sum x^2
+/// sum x^2, in four sums, as one addition waits for the other
 template <class T, bool each>
 struct SquaresLoop : GroupEntries<T, each> {
   using Number = Lanes<T>;
-  Number sum{};
+  static constexpr int64_t stride = 4 * Number::size;
+  Number sum{}, second{}, third{}, fourth{};
 
   explicit SquaresLoop(const GroupEntries<T, each>& entries) : GroupEntries<T, each>(entries) {}
 
   TORCHREG_INLINE void operator()(int64_t i, int64_t count) {
-    const Number x = this->shrunk(Number::load(this->w + i, count), this->step_at(i, count));
-    sum = sum + x * x;
+    add(sum, i, count);
+    add(second, i + Number::size, count - Number::size);
+    add(third, i + 2 * Number::size, count - 2 * Number::size);
+    add(fourth, i + 3 * Number::size, count - 3 * Number::size);
   }
+
+  TORCHREG_INLINE void add(Number& to, int64_t i, int64_t count) const {
+    if (count <= 0) return;
+    const Number x = this->shrunk(Number::load(this->w + i, count), this->step_at(i, count));
+    to = to + x * x;
+  }
+
+  double total() const { return sum.sum() + second.sum() + third.sum() + fourth.sum(); }
 };
 
 /// sums <- sums + x^2, of groups that lie side by side: an entry of each
@@ -93,6 +104,61 @@ struct ScaleLoop : GroupEntries<T, false> {
   TORCHREG_INLINE void operator()(int64_t i, int64_t count) {
     const Number x = this->shrunk(Number::load(this->w + i, count), Number(this->step));
     (x * factor + 0).store(this->w + i, count);
+  }
+};
+
+/// w <- x max(0, 1 - reach / ||x||) of groups of a few entries, which lie one after the other: what
+/// it counts are groups. Nothing is written where a sum of squares is no usual one.
+template <class T>
+struct ShortGroupsLoop : GroupEntries<T, false> {
+  using Number = Lanes<T>;
+  static constexpr int64_t stride = 64, longest = 32;
+  int64_t size;      ///< of a group, at most `longest`
+  double reach;      ///< of a group of weight 1
+  const T* weights;  ///< of the groups; null: 1
+  double usual;      ///< the largest square that is usual, and the inverse of the least
+  bool is_written = false;
+
+  ShortGroupsLoop(const GroupEntries<T, false>& entries, int64_t of, double by, const T* of_groups,
+                  double largest)
+      : GroupEntries<T, false>(entries), size(of), reach(by), weights(of_groups), usual(largest) {}
+
+  TORCHREG_INLINE void operator()(int64_t first, int64_t groups) {
+    T entries[stride * longest + Number::size];  // squares, and then factors
+    T sums[stride];
+    T* const w = this->w + first * size;
+    const int64_t count = groups * size;
+    for (int64_t i = 0; i < count; i += Number::size) {
+      const Number x = this->shrunk(Number::load(w + i, count - i), Number(this->step));
+      (x * x).store(entries + i, Number::size);
+    }
+    for (int64_t g = 0; g < groups; ++g) {
+      T sum = 0;
+      for (int64_t i = 0; i < size; ++i) sum += entries[g * size + i];
+      sums[g] = sum;
+    }
+    for (int64_t g = 0; g < groups; g += Number::size) {
+      const Number squares = Number::load(sums + g, groups - g), norms = squares.sqrt();
+      // False of NaN.
+      const Number is_usual =
+          Number(0).masked_fill((squares < usual) & (Number(1 / usual) < squares), 1);
+      if ((is_usual + Number(0).masked_fill(squares == 0, 1) == 0).any()) return;
+      const Number of =
+          weights == nullptr ? Number(1) : Number::load(weights + first + g, groups - g);
+      const Number length = (norms - of * reach).clamp_min(0);
+      const Number factor = (length / norms).masked_fill(norms == 0, 0);
+      factor.masked_fill(of * reach == 0, 1).store(sums + g, groups - g);
+    }
+    for (int64_t g = 0; g < groups; ++g) {  // a group's last store reaches into the next one
+      for (int64_t i = 0; i < size; i += Number::size) {
+        Number(sums[g]).store(entries + g * size + i, Number::size);
+      }
+    }
+    for (int64_t i = 0; i < count; i += Number::size) {
+      const Number x = this->shrunk(Number::load(w + i, count - i), Number(this->step));
+      (x * Number::load(entries + i, Number::size) + 0).store(w + i, count - i);
+    }
+    is_written = true;
   }
 };
 
@@ -174,6 +240,8 @@ struct HeldLoop : GroupEntries<T, each> {
     const Number x = this->where_moves(shrink(averaged, Number(this->l1)), s);
     sum = sum + x * x;
   }
+
+  double total() const { return sum.sum(); }
 };
 
 /// Of a live group whose entries were v: u = y / S, where y is w without the penalty's part of the
@@ -204,6 +272,8 @@ struct FallenLoop : GroupEntries<T, each> {
     const Number x = shrink(u, Number(this->l1));
     sum = sum + x * x;
   }
+
+  double total() const { return sum.sum(); }
 };
 
 }  // namespace torchreg::detail

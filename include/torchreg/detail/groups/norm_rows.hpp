@@ -24,11 +24,15 @@ struct NormArrays {
   int64_t size;      ///< of a row
 };
 
-/// Whether a sum of squares of T is a norm's: it did not overflow or underflow.
+/// The largest sum of squares of T that is a norm's, and the inverse of the least: beyond, it may
+/// have lost what over- or underflowed.
+template <class T>
+constexpr double largest_square = sizeof(T) == 4 ? 1e30 : 1e280;
+
 template <class T>
 bool is_usual_square(double squares) {
-  const double least = sizeof(T) == 4 ? 1e-30 : 1e-280;
-  return is_finite(squares) && squares < 1 / least && (squares > least || squares == 0);
+  constexpr double largest = largest_square<T>;
+  return is_finite(squares) && squares < largest && (squares > 1 / largest || squares == 0);
 }
 
 /// What a group is multiplied by, so that its norm becomes smaller by `reach`, or 0.
@@ -49,7 +53,7 @@ class NormRow {
 
   /// False where nothing was written.
   bool run() {
-    const double squares = sum_of(SquaresLoop<T, each>(entries_), &SquaresLoop<T, each>::sum);
+    const double squares = squares_of(entries_);
     if (!is_usual_square<T>(squares)) return false;
     if (a_.memory == nullptr) return prox(squares), true;
     GroupEntries<T, each> plain = entries_;
@@ -57,12 +61,11 @@ class NormRow {
     const T state = a_.zero[row_];
     bool to_zero = false;
     if (state > 0) {
-      to_zero = std::sqrt(sum_of(HeldLoop<T, each>(entries_, a_.memory, a_.newest),
-                                 &HeldLoop<T, each>::sum)) <= t_;
+      to_zero = std::sqrt(total_of(HeldLoop<T, each>(entries_, a_.memory, a_.newest))) <= t_;
     } else if (state == 0) {
       GroupEntries<T, each> last = plain;
       last.w = a_.memory;
-      const double norm = std::sqrt(sum_of(SquaresLoop<T, each>(last), &SquaresLoop<T, each>::sum));
+      const double norm = std::sqrt(squares_of(last));
       const double pull = norm > 0 ? t_ / norm : 0;
       to_zero = std::sqrt(fallen(a_.newest, pull, false)) <= t_;
       if (to_zero) fallen(a_.newest, pull, true);
@@ -90,26 +93,27 @@ class NormRow {
   int64_t begin() const { return row_ * a_.size; }
 
   /// In blocks, as float has but seven digits.
-  template <class Loop, class Member>
-  double sum_of(const Loop& loop, Member member) const {
+  template <class Loop>
+  double total_of(const Loop& loop) const {
     constexpr int64_t kBlock = 4096;
-    double sum = 0;
+    double total = 0;
     for (int64_t i = 0; i < a_.size; i += kBlock) {
-      const Loop end = run_loop(loop, begin() + i, std::min(kBlock, a_.size - i));
-      sum += (end.*member).sum();
+      total += run_loop(loop, begin() + i, std::min(kBlock, a_.size - i)).total();
     }
-    return sum;
+    return total;
+  }
+
+  double squares_of(const GroupEntries<T, each>& entries) const {
+    return total_of(SquaresLoop<T, each>(entries));
   }
 
   double fallen(double newest, double pull, bool writes) const {
-    return sum_of(FallenLoop<T, each>(entries_, a_.memory, newest, pull, writes),
-                  &FallenLoop<T, each>::sum);
+    return total_of(FallenLoop<T, each>(entries_, a_.memory, newest, pull, writes));
   }
 
   /// The same of w / s, where nothing is remembered.
   double gradient(bool writes) const {
-    return sum_of(FallenLoop<T, each>(entries_, a_.memory, 1, 0, writes),
-                  &FallenLoop<T, each>::sum);
+    return total_of(FallenLoop<T, each>(entries_, a_.memory, 1, 0, writes));
   }
 
   bool is_zero() const {
@@ -170,17 +174,36 @@ class NormRow {
   GroupEntries<T, each> entries_;
 };
 
+/// Some rows of few entries and one step, without a memory; appends those that were left.
+template <class Unit, class T>
+void run_short_rows(const NormArrays<T>& a, int64_t begin, int64_t end,
+                    std::vector<int64_t>& left) {
+  using Loop = ShortGroupsLoop<T>;
+  const double weight = a.weights == nullptr ? a.weight_of_groups : 1;
+  const Loop loop({a.w, nullptr, a.step, a.l1}, a.size, a.step * a.group * weight, a.weights,
+                  largest_square<T>);
+  for (int64_t row = begin; row < end; row += Loop::stride) {
+    const int64_t some = std::min(Loop::stride, end - row);
+    if (run_loop(loop, row, some).is_written) continue;
+    for (int64_t i = row; i < row + some; ++i) left.push_back(i);
+  }
+}
+
 /// All rows, on LibTorch's threads; returns those that were left.
 template <class Unit, class T>
 std::vector<int64_t> run_norm_rows(const NormArrays<T>& arrays, int64_t rows) {
   std::vector<Span> spans;
   const int64_t some = std::max<int64_t>(1, 16384 / std::max<int64_t>(arrays.size, 1));
+  const bool are_short = arrays.size <= ShortGroupsLoop<T>::longest && arrays.memory == nullptr &&
+                         arrays.steps == nullptr;
   for (int64_t row = 0; row < rows; row += some) {
     spans.push_back({0, row, std::min(some, rows - row) * arrays.size});
   }
   std::vector<std::vector<int64_t>> left(spans.size());
   for_each_span(spans, at::get_num_threads() == 1, [&](std::size_t k) {
-    for (int64_t row = spans[k].begin; row < std::min(spans[k].begin + some, rows); ++row) {
+    const int64_t end = std::min(spans[k].begin + some, rows);
+    if (are_short) return run_short_rows<Unit>(arrays, spans[k].begin, end, left[k]);
+    for (int64_t row = spans[k].begin; row < end; ++row) {
       const bool is_done = arrays.steps != nullptr ? NormRow<Unit, T, true>(arrays, row).run()
                                                    : NormRow<Unit, T, false>(arrays, row).run();
       if (!is_done) left[k].push_back(row);

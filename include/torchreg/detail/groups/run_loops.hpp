@@ -1,0 +1,98 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include <torchreg/detail/groups/projections.hpp>
+#include <torchreg/detail/processor/lanes.hpp>
+
+#include <torchreg/detail/processor/inline_begin.hpp>
+
+namespace torchreg::detail {
+
+/// z <- w of the `keep` largest root_scores() of each run, of equal ones the first, else 0, in
+/// registers: runs of a few entries, which lie one after the other. What it counts are runs.
+template <class T>
+struct LargestOfRunsLoop {
+  using Number = Lanes<T>;
+  static constexpr int64_t stride = 64, longest = 16;
+  const T* w;
+  const T* steps;  ///< null: one for all
+  T* z;
+  int64_t size;  ///< of a run, at most `longest`
+  double keep;
+  /// 1 where the run has a d-th entry after this one, or before; until a run starts in lane 0
+  /// again.
+  T has_later[longest][longest * Number::size], has_earlier[longest][longest * Number::size];
+
+  LargestOfRunsLoop(const T* of, const T* by, T* to, int64_t run, int64_t k)
+      : w(of), steps(by), z(to), size(run), keep(static_cast<double>(k)) {
+    for (int64_t d = 1; d < size; ++d) {
+      for (int64_t i = 0; i < size * Number::size; ++i) {
+        has_later[d][i] = i % size + d < size ? T(1) : T(0);
+        has_earlier[d][i] = i % size >= d ? T(1) : T(0);
+      }
+    }
+  }
+
+  TORCHREG_INLINE void start() {}
+
+  TORCHREG_INLINE void operator()(int64_t first, int64_t runs) {
+    T room[longest + stride * longest + longest] = {};
+    T* const scores = room + longest;
+    const int64_t begin = first * size, count = runs * size;
+    for (int64_t i = 0; i < count; i += Number::size) {
+      const Number x = Number::load(w + begin + i, count - i);
+      score(x, begin + i, count - i).store(scores + i, count - i);
+    }
+    int64_t lane = 0;
+    for (int64_t i = 0; i < count; i += Number::size) {
+      const Number own = Number::load(scores + i, Number::size);
+      Number before = 0;
+      for (int64_t d = 1; d < size; ++d) {
+        const auto later = Number::load(scores + i + d, Number::size) > own;
+        const auto earlier = own <= Number::load(scores + i - d, Number::size);
+        before = before + Number::load(has_later[d] + lane, Number::size).where(later, Number(0)) +
+                 Number::load(has_earlier[d] + lane, Number::size).where(earlier, Number(0));
+      }
+      lane = lane + Number::size < size * Number::size ? lane + Number::size : 0;
+      const Number x = Number::load(w + begin + i, count - i);
+      x.masked_fill(before > keep - 0.5, 0).store(z + begin + i, count - i);
+    }
+  }
+
+  TORCHREG_INLINE Number score(const Number& x, int64_t i, int64_t count) const {
+    if (steps == nullptr) return x.abs();
+    return (x.abs() / Number::load(steps + i, count).sqrt()).masked_fill(x == 0, 0);
+  }
+};
+
+template <class T>
+torch::Tensor largest_of_runs(const torch::Tensor& w, const torch::Tensor& step, int64_t k) {
+  const torch::Tensor from = w.contiguous(), z = torch::empty_like(from);
+  const torch::Tensor by = step.dim() == 0 ? step : step.expand_as(w).contiguous();
+  const T* steps = step.dim() == 0 ? nullptr : by.data_ptr<T>();
+  run_loop(LargestOfRunsLoop<T>(from.data_ptr<T>(), steps, z.data_ptr<T>(), w.size(1), k), 0,
+           w.size(0));
+  return z;
+}
+
+/// w of the k entries of largest w^2 / step of each row, of equal ones the first, else 0.
+template <class Unit>
+torch::Tensor keep_largest_of_rows(const torch::Tensor& w, const torch::Tensor& step, int64_t k) {
+  if constexpr (Unit::has_simd) {
+    const auto type = w.scalar_type();
+    const bool are_short = w.size(1) <= LargestOfRunsLoop<float>::longest;
+    if (cpu_has_simd() && w.is_cpu() && are_short && step.scalar_type() == type) {
+      if (type == torch::kFloat) return largest_of_runs<float>(w, step, k);
+      if (type == torch::kDouble) return largest_of_runs<double>(w, step, k);
+    }
+  }
+  return w.masked_fill(largest_of_rows(root_scores(w, step), k).logical_not(), 0);
+}
+
+}  // namespace torchreg::detail
+
+#include <torchreg/detail/processor/inline_end.hpp>
