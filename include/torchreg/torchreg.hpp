@@ -1,5 +1,6 @@
 #pragma once
 
+#include <torchreg/chain.hpp>
 #include <torchreg/constraints/box.hpp>
 #include <torchreg/constraints/fixed_support.hpp>
 #include <torchreg/constraints/l1_ball.hpp>
@@ -32,6 +33,7 @@
 #include <torchreg/penalties/sparse_group_lasso.hpp>
 #include <torchreg/penalty.hpp>
 #include <torchreg/proximal_step.hpp>
+#include <torchreg/remove_zero_groups.hpp>
 #include <torchreg/select.hpp>
 #include <torchreg/soft_threshold.hpp>
 #include <torchreg/sparsity.hpp>

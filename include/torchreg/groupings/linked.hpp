@@ -47,7 +47,8 @@ class Links {
     return copy;
   }
 
-  const std::vector<Link>& list() const { return links_; }
+  const std::vector<Link>& list() const& { return links_; }
+  std::vector<Link> list() && { return std::move(links_); }
   bool is_unweighted() const { return is_unweighted_; }
 
   /// Takes exactly the members; typos throw with near names.

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include <torchreg/detail/optimizer/lookup.hpp>
 #include <torchreg/detail/optimizer/reading.hpp>
@@ -18,6 +19,7 @@ struct Entry {
   std::size_t penalty = 0;           ///< the index of the penalty that selects it
   StateKey key{};                    ///< of its state in the optimizer
   mutable GroupPosition position{};  ///< in the optimizer's groups: where to look first
+  std::vector<int64_t> sizes = parameter.tensor.sizes().vec();
 
   double kappa = kBeforeFirstStep;  ///< of SGD with momentum
   Operands<torch::Tensor> kept{};   ///< between steps: memory, the formula's data, factors
