@@ -1,4 +1,4 @@
-// Fashion-MNIST for the examples: images as rows, the MLP 784-200-200-10, an epoch, its accuracy
+// Fashion-MNIST for the examples: images as rows, an MLP and a CNN, an epoch, its accuracy
 #pragma once
 
 #include <torch/torch.h>
@@ -31,6 +31,18 @@ inline Images load_images(const std::string& folder, bool for_training, int64_t 
 inline torch::nn::Sequential make_mlp() {
   using namespace torch::nn;
   return Sequential(Linear(784, 200), ReLU(), Linear(200, 200), ReLU(), Linear(200, 10));
+}
+
+// A CNN of so many filters; the layers that have units are 1 and 5, with normalizations behind.
+inline torch::nn::Sequential make_cnn(int64_t first = 16, int64_t second = 32) {
+  using namespace torch::nn;
+  const auto conv = [](int64_t in, int64_t out) {
+    return Conv2d(Conv2dOptions(in, out, 3).padding(1));
+  };
+  return Sequential(Unflatten(UnflattenOptions(1, {1, 28, 28})),                     // 0
+                    conv(1, first), BatchNorm2d(first), ReLU(), MaxPool2d(2),        // 1 to 4
+                    conv(first, second), BatchNorm2d(second), ReLU(), MaxPool2d(2),  // 5 to 8
+                    Flatten(), Linear(second * 7 * 7, 10));
 }
 
 inline torch::Tensor loss_on(torch::nn::Sequential& model, const Images& images) {

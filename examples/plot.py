@@ -5,6 +5,7 @@
     python3 examples/plot.py path.csv [-o path.png]     the log of lasso_path: its coefficients
     python3 examples/plot.py sweep.csv [-o sweep.png]   the log of sweep: accuracy against zeros
     python3 examples/plot.py filters.csv [-o filters.png]   the log of prune_filters
+    python3 examples/plot.py smaller.csv [-o smaller_model.png]   the log of smaller_model
 """
 
 import argparse
@@ -85,6 +86,24 @@ def draw_filters(path, output):
     figure.savefig(output, dpi=90)
 
 
+def draw_smaller(path, output):
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    panels = {"parameters": "parameters", "kilobytes": "file, kB", "ms_256": "256 images, ms",
+              "ms_1": "one image, ms", "accuracy": "test accuracy"}
+    figure, axes = plt.subplots(1, len(panels), figsize=(12, 3.2), constrained_layout=True)
+    for own, (name, label) in zip(axes, panels.items()):
+        values = [float(row[name]) for row in rows]
+        bars = own.bar([row["model"] for row in rows], values, color=["C7", "C0", "C2"])
+        own.bar_label(bars, [f"{value:.4g}" for value in values], fontsize="small")
+        own.set_title(label, fontsize="medium")
+        own.tick_params(axis="x", labelrotation=30)
+        own.margins(y=0.15)
+        if name == "accuracy":
+            own.set_ylim(0.7, 0.9)
+    figure.savefig(output, dpi=80)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("logs", nargs="+", type=pathlib.Path)
@@ -92,7 +111,8 @@ def main():
     arguments = parser.parse_args()
     with open(arguments.logs[0], newline="") as file:
         names = next(csv.reader(file))
-    draw = (draw_filters if "dead_1" in names else draw_path if "lambda" in names
+    draw = (draw_filters if "dead_1" in names else draw_smaller if "ms_256" in names
+            else draw_path if "lambda" in names
             else draw_sweep if "way" in names else None)
     if draw:
         draw(arguments.logs[0], arguments.output)

@@ -12,17 +12,6 @@
 
 #include "images.hpp"
 
-torch::nn::Sequential make_cnn() {
-  using namespace torch::nn;
-  const auto conv = [](int64_t in, int64_t out) {
-    return Conv2d(Conv2dOptions(in, out, 3).padding(1));
-  };
-  return Sequential(Unflatten(UnflattenOptions(1, {1, 28, 28})),          // 0
-                    conv(1, 16), BatchNorm2d(16), ReLU(), MaxPool2d(2),   // 1 to 4
-                    conv(16, 32), BatchNorm2d(32), ReLU(), MaxPool2d(2),  // 5 to 8
-                    Flatten(), Linear(32 * 7 * 7, 10));
-}
-
 int main(int argc, char** argv) {
   std::string folder = FASHION_MNIST, log_path;
   int64_t images = 10000, epochs = 4;
@@ -39,9 +28,7 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   // A filter is zero where its weights, its bias, and the scale and shift behind it are.
-  const torchreg::Links filters =
-      torchreg::linked({{"1.weight", 0}, {"1.bias", 0}, {"2.weight", 0}, {"2.bias", 0}})
-          .add({{"5.weight", 0}, {"5.bias", 0}, {"6.weight", 0}, {"6.bias", 0}});
+  const torchreg::Links filters = torchreg::chain(make_cnn());
   const Images train = load_images(folder, true, images);
   const Images test = load_images(folder, false, std::min<int64_t>(images, 10000));
   std::ofstream log(log_path);
