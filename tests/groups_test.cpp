@@ -968,6 +968,21 @@ TEST_CASE("Links: errors name the path, the dimension and the sizes") {
                    "; use SGD with momentum"));
 }
 
+TEST_CASE("Weights of links are one for each group") {
+  torch::nn::Linear fc(2, 3);
+  const Links units = linked({{"weight", 0}, {"bias", 0}});
+  const Grouping few = Grouping(units).weighted(torch::ones({2}));
+  REQUIRE(contains(error_of([&] { GroupLasso(1, few, units.selector())(fc); }),
+                   "GroupLasso: linked(...) does not fit \"weight\" of shape [3, 2]: 2 weights for "
+                   "3 groups"));
+  torch::NoGradGuard no_grad;
+  fc->weight.fill_(3), fc->bias.fill_(1);
+  GroupLasso(1, Grouping(units).weighted(torch::tensor({0., 1., 99.})), units.selector())
+      .prox_(fc, 1);
+  const double norm = std::sqrt(19.0);
+  REQUIRE(torch::allclose(fc->bias, torch::tensor({1., (norm - 1) / norm, 0.}).to(torch::kFloat)));
+}
+
 TEST_CASE("Certificate and lambda_max of groups are their closed forms") {
   torch::manual_seed(11);
   const Tensor w = torch::randn({4, 3}, torch::kDouble).requires_grad_();

@@ -134,8 +134,8 @@ class ProximalStep {
   }
 
  private:
-  template <std::size_t... index>
-  void add_selected(const torch::nn::Module& module, std::index_sequence<index...>) {
+  template <class Module, std::size_t... index>
+  void add_selected(const Module& module, std::index_sequence<index...>) {
     (ledger_.add(detail::select_for("ProximalStep", module, penalty<index>().selector()), index),
      ...);
   }

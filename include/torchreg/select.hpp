@@ -31,17 +31,22 @@ struct PointsToModule<T, std::void_t<decltype(*std::declval<const T&>())>>
 template <class T>
 constexpr bool is_module = std::is_base_of_v<torch::nn::Module, T> || PointsToModule<T>::value;
 
+/// A module of another kind, whose parameters have paths: jit.hpp says what they are.
+template <class T>
+struct OtherModule : std::false_type {};
+
 /// Takes part in overloads beside Parameters: what is no list of tensors must be a module, or
 /// as_module() says what is taken.
 template <class T>
 using IfNoTensors = std::enable_if_t<!std::is_convertible_v<const T&, Parameters>>;
 
 template <class T>
-const torch::nn::Module& as_module(const T& module) {
-  static_assert(is_module<T>,
+std::conditional_t<OtherModule<T>::value, const T&, const torch::nn::Module&> as_module(
+    const T& module) {
+  static_assert(is_module<T> || OtherModule<T>::value,
                 "torchreg takes a torch::nn::Module, what points to one, or tensors; of a "
-                "torch::jit::Module, pass the tensors in its parameters()");
-  if constexpr (std::is_base_of_v<torch::nn::Module, T>) {
+                "torch::jit::Module, include torchreg/jit.hpp");
+  if constexpr (std::is_base_of_v<torch::nn::Module, T> || OtherModule<T>::value) {
     return module;
   } else if constexpr (is_module<T>) {
     TORCH_CHECK_VALUE(static_cast<bool>(module), "select: the module is a null pointer");
@@ -71,6 +76,11 @@ inline std::vector<Parameter> parameters_of(const torch::nn::Module& module) {
   return parameters;
 }
 
+template <class T>
+std::vector<Parameter> parameters_of(const T& module) {
+  return OtherModule<T>::parameters(module);
+}
+
 /// Gathers the paths of each tensor, in the order of the first ones.
 inline std::vector<Aliases> by_tensor(const std::vector<Parameter>& parameters) {
   std::vector<Aliases> tensors;
@@ -91,10 +101,9 @@ inline std::string first_paths(const std::vector<Parameter>& list) {
   return literals(paths) + (cut ? ", ..." : "");
 }
 
-/// select(); an integer or complex tensor is reported in the name of `who`.
-inline Parameters select_for(const std::string& who, const torch::nn::Module& module,
-                             const Selector& selector) {
-  const std::vector<Parameter> parameters = parameters_of(module);
+/// select() of all parameters; an integer or complex tensor is reported in the name of `who`.
+inline Parameters select_from(const std::string& who, const std::vector<Parameter>& parameters,
+                              const Selector& selector) {
   selector.rule().check_names(parameters);
 
   std::vector<Parameter> trainable, selected, frozen;
@@ -121,6 +130,11 @@ inline Parameters select_for(const std::string& who, const torch::nn::Module& mo
   return Parameters(selected);
 }
 
+template <class Module>
+Parameters select_for(const std::string& who, const Module& module, const Selector& selector) {
+  return select_from(who, parameters_of(module), selector);
+}
+
 }  // namespace detail
 
 /// The trainable floating-point parameters of `module` for which `selector` holds, in the module's
@@ -132,6 +146,23 @@ inline Parameters select_for(const std::string& who, const torch::nn::Module& mo
 template <class Module>
 Parameters select(const Module& module, const Selector& selector) {
   return detail::select_for("select", detail::as_module(module), selector);
+}
+
+/// The same of a list of parameters with paths of your own, whoever holds them. A name in the
+/// selector that is none of the list's is an error here too. None has an owner, so normalization()
+/// holds for none.
+inline Parameters select(const std::vector<Parameter>& parameters, const Selector& selector) {
+  std::vector<Parameter> list;
+  for (const Parameter& parameter : parameters) {
+    TORCH_CHECK_VALUE(parameter.tensor.defined(), "select: ", detail::literal(parameter.path),
+                      " is undefined");
+    list.push_back({parameter.path, parameter.tensor});
+  }
+  TORCH_CHECK_VALUE(!list.empty(), "select: the list of parameters is empty");
+  return detail::select_from("select", list, selector);
+}
+inline Parameters select(const Parameters& parameters, const Selector& selector) {
+  return select(std::vector<Parameter>(parameters.begin(), parameters.end()), selector);
 }
 
 }  // namespace torchreg

@@ -83,7 +83,8 @@ inline Sparsity sparsity(const Parameters& parameters) {
 namespace detail {
 
 /// Frozen or not.
-inline Parameters floating_parameters(const torch::nn::Module& module) {
+template <class Module>
+Parameters floating_parameters(const Module& module) {
   std::vector<Parameter> floating;
   for (const Parameter& parameter : parameters_of(module)) {
     if (parameter.tensor.is_floating_point()) floating.push_back(parameter);

@@ -11,6 +11,7 @@
 #include <torchreg/constraints/simplex.hpp>
 #include <torchreg/constraints/top_groups.hpp>
 #include <torchreg/constraints/top_k.hpp>
+#include <torchreg/decay_groups.hpp>
 #include <torchreg/group_sparsity.hpp>
 #include <torchreg/groupings/by.hpp>
 #include <torchreg/groupings/linked.hpp>

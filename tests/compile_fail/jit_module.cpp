@@ -1,5 +1,5 @@
 // expect: torchreg takes a torch::nn::Module, what points to one, or tensors; of a
-// torch::jit::Module
+// torch::jit::Module, include torchreg/jit.hpp
 #include <torchreg/torchreg.hpp>
 
 #include <torch/optim/sgd.h>

@@ -74,8 +74,18 @@ class Grouping {
       check_weights(layout);
       return layout;
     } catch (const Misfit& misfit) {
-      TORCH_CHECK_VALUE(false, who, ": ", text_, " does not fit ", detail::literal(path),
-                        " of shape ", tensor.sizes(), ": ", misfit.why);
+      refuse(who, parameter, misfit);
+    }
+  }
+
+  /// For the engine: an error where there is not a weight for each group of a link, whose first
+  /// parameter this is.
+  void check_link(const std::string& who, const Parameter& first,
+                  const detail::Layout& layout) const {
+    try {
+      check_weights(layout);
+    } catch (const Misfit& misfit) {
+      refuse(who, first, misfit);
     }
   }
 
@@ -120,6 +130,13 @@ class Grouping {
 
  private:
   enum class Weighting { roots, ones, given };
+
+  [[noreturn]] void refuse(const std::string& who, const Parameter& parameter,
+                           const Misfit& misfit) const {
+    C10_THROW_ERROR(ValueError,
+                    c10::str(who, ": ", text_, " does not fit ", detail::literal(parameter.path),
+                             " of shape ", parameter.tensor.sizes(), ": ", misfit.why));
+  }
 
   void check_weights(const detail::Layout& layout) const {
     if (weighting_ != Weighting::given || weights_.numel() == layout.groups) return;

@@ -49,7 +49,9 @@ Selector of_type() {
   rule.check_names = [owned, text](const std::vector<Parameter>& parameters) {
     if (std::any_of(parameters.begin(), parameters.end(), owned)) return;
     std::vector<std::string> types;
-    for (const Parameter& p : parameters) types.push_back(detail::holder_name(*p.owner));
+    for (const Parameter& p : parameters) {
+      if (p.owner != nullptr) types.push_back(detail::holder_name(*p.owner));
+    }
     TORCH_CHECK_VALUE(false, "select: ", text, " matches no parameter",
                       detail::did_you_mean(detail::unqualified_name(typeid(Module)), types));
   };

@@ -84,6 +84,14 @@ std::vector<Bound> bounds_of(const Formula& formula, const Factors& factors,
   return bounds;
 }
 
+/// How the groups of the tensors of some updates lie.
+template <class Formula>
+std::vector<Problem> problems_of(const Formula& formula, const Updates& updates) {
+  return problems_of(formula, updates.size(), [&](std::size_t i) {
+    return Parameter{updates[i].path(), updates[i].tensors.w, nullptr};
+  });
+}
+
 /// The updates of a penalty on some parameters.
 template <class Formula>
 Updates updates_of(const Formula& formula, const Factors& factors, const Parameters& parameters) {

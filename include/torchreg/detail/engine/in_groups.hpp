@@ -25,8 +25,7 @@ class InGroups {
   /// Carries out all updates, of which linked tensors are all there.
   template <class Kernel>
   static void run(const Kernel& kernel, const Updates& updates, Outcome& outcome) {
-    const auto parameter_of = [&](std::size_t i) { return parameter_like(updates[i]); };
-    for (const Problem& problem : problems_of(kernel.formula, updates.size(), parameter_of)) {
+    for (const Problem& problem : problems_of(kernel.formula, updates)) {
       Matrices<Kernel>(kernel, problem, updates).run(outcome);
       for (const auto& [index, layout] : problem.parts) {
         const bool rests = Kernel::takes_steps && updates[index].numbers.rate == 0;
@@ -36,10 +35,6 @@ class InGroups {
   }
 
  private:
-  static Parameter parameter_like(const Update& update) {
-    return {update.path(), update.tensors.w, nullptr};
-  }
-
   /// The operands of a problem as matrices.
   template <class Kernel>
   class Matrices {

@@ -27,10 +27,7 @@ torch::Tensor matrix_of(const Problem& problem, const TensorOf& tensor_of) {
 /// act(problem, w, weights, first update) for each matrix of groups of some updates.
 template <class Formula, class Act>
 void for_each_matrix(const Formula& formula, const Updates& updates, const Act& act) {
-  const auto parameter_of = [&](std::size_t i) {
-    return Parameter{updates[i].path(), updates[i].tensors.w, nullptr};
-  };
-  for (const Problem& problem : problems_of(formula, updates.size(), parameter_of)) {
+  for (const Problem& problem : problems_of(formula, updates)) {
     const torch::Tensor w =
         matrix_of(problem, [&](std::size_t i) { return in_compute_type(updates[i].tensors.w); });
     act(problem, w, weights_of(formula, problem, w.options()), updates[problem.parts[0].index]);

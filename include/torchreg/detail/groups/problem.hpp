@@ -74,6 +74,7 @@ std::vector<Problem> problems_of(const std::string& who, const Grouping& groupin
       problem.parts.push_back({found->second, layout});
       problem.entries += layout.size;
     }
+    grouping.check_link(who, parameter_of(problem.parts[0].index), problem.layout());
     problems.push_back(std::move(problem));
   }
   return problems;

@@ -87,8 +87,7 @@ struct Distances {
 template <class Formula>
 void append_distances_of_groups(const Formula& formula, const Updates& updates,
                                 std::vector<Distances>& all) {
-  const auto parameter_of = [&](std::size_t i) { return *updates[i].parameter; };
-  for (const Problem& problem : problems_of(formula, updates.size(), parameter_of)) {
+  for (const Problem& problem : problems_of(formula, updates)) {
     const Update& first = updates[problem.parts[0].index];
     const auto exact = first.tensors.w.options().dtype(exact_type(first.tensors.w));
     Operands<torch::Tensor> x;

@@ -73,8 +73,7 @@ class Holding {
   }
 
   void add_groups(const Updates& updates) {
-    const auto parameter_of = [&](std::size_t i) { return *updates[i].parameter; };
-    for (const Problem& problem : problems_of(formula_, updates.size(), parameter_of)) {
+    for (const Problem& problem : problems_of(formula_, updates)) {
       const Update& first = updates[problem.parts[0].index];
       const torch::Tensor gradient = matrix_of(
           problem, [&](std::size_t i) { return updates[i].tensors.gradient.to(torch::kDouble); });

@@ -128,8 +128,7 @@ void check_steps([[maybe_unused]] const Formula& formula, const Updates& updates
       if (!is_one) refuse_steps_of_entries(formula, "its steps");
     }
     if constexpr (is_grouped<Formula>) {
-      const auto parameter_of = [&](std::size_t i) { return *updates[i].parameter; };
-      for (const Problem& problem : problems_of(formula, updates.size(), parameter_of)) {
+      for (const Problem& problem : problems_of(formula, updates)) {
         for (const auto& part : problem.parts) {
           const double rate = updates[problem.parts[0].index].numbers.rate;
           if (updates[part.index].numbers.rate != rate) {
