@@ -95,6 +95,8 @@ TEST_CASE("A list of parameters with paths is selected from, typos throw") {
   REQUIRE(error_of([&] {
             select(std::vector<Parameter>{{"c", {}}}, weights());
           }) == "select: \"c\" is undefined");
+  REQUIRE(select(std::vector<Tensor>{a, b}, weights()).paths() ==
+          std::vector<std::string>{"tensor 0"});
   const Tensor frozen = torch::ones({2, 2});
   REQUIRE(contains(error_of([&] {
                      select(std::vector<Parameter>{{"f", frozen}}, weights());

@@ -183,6 +183,19 @@ struct OneMinusReLUImpl : nn::ReLUImpl {
 };
 TORCH_MODULE(OneMinusReLU);
 
+/// Flattens channels last, so that a unit has no columns side by side.
+struct ChannelsLastFlattenImpl : nn::FlattenImpl {
+  Tensor forward(const Tensor& x) { return x.permute({0, 2, 3, 1}).flatten(1); }
+};
+TORCH_MODULE(ChannelsLastFlatten);
+
+/// A unit of zeros gives no zeros.
+struct CenteredImpl : nn::LinearImpl {
+  using LinearImpl::LinearImpl;
+  Tensor forward(const Tensor& x) { return torch::linear(x, weight - weight.mean(0), bias); }
+};
+TORCH_MODULE(Centered);
+
 struct ResidualImpl : nn::Module {
   nn::Conv2d stem{nn::Conv2dOptions(1, 6, 3).padding(1)};
   nn::Conv2d inner{nn::Conv2dOptions(6, 5, 3).padding(1)};
@@ -307,6 +320,16 @@ TEST_CASE("What would be silently wrong in a chain is refused by name") {
           "chain: Linear (\"2\") is directly behind a convolution; put a Flatten in between");
   nn::Sequential columns(nn::Linear(4, 6), nn::Flatten(), nn::Linear(18, 2));
   REQUIRE(contains(error_of([&] { chain(columns); }), "Flatten (\"1\")"));
+  nn::Sequential image(nn::Conv1d(1, 6, 3), nn::MaxPool2d(3), nn::Conv1d(6, 2, 3));
+  REQUIRE(error_of([&] { chain(image); }) ==
+          "chain: MaxPool2d (\"1\") pools over other dimensions than the convolution's");
+  nn::Sequential fractional(
+      nn::Conv2d(1, 6, 3),
+      nn::FractionalMaxPool2d(nn::FractionalMaxPool2dOptions(2).output_size(3)),
+      nn::Conv2d(6, 2, 1));  // draws samples for each channel
+  REQUIRE(contains(error_of([&] { chain(fractional); }), "is unknown; use linked(...)"));
+  nn::Sequential last(nn::Conv2d(1, 6, 3), ChannelsLastFlatten(), nn::Linear(24, 2));
+  REQUIRE(contains(error_of([&] { chain(last); }), "ChannelsLastFlatten (\"1\") is unknown"));
   nn::Sequential groups(nn::Conv2d(1, 6, 3), nn::ReLU(),
                         nn::Conv2d(nn::Conv2dOptions(6, 6, 3).groups(2)));
   REQUIRE(contains(error_of([&] { chain(groups); }), "Conv2d (\"2\") is a convolution in groups"));
@@ -372,6 +395,22 @@ TEST_CASE("The tensors stay the same objects, and training goes on") {
   nn::Sequential smaller(nn::Linear(4, 3), nn::ReLU(), nn::Linear(3, 3));
   torch::load(smaller, file);
   REQUIRE(torch::equal(smaller->forward(x), net->forward(x)));
+}
+
+TEST_CASE("A removal in InferenceMode leaves tensors that can be trained, in their memory format") {
+  torch::manual_seed(5);
+  nn::Sequential net(nn::Conv2d(3, 6, 3), nn::ReLU(), nn::Conv2d(6, 4, 3));
+  const Links units = chain(net);
+  kill_some(*net, units);
+  net->parameters()[2].set_data(
+      net->parameters()[2].detach().contiguous(torch::MemoryFormat::ChannelsLast));
+  {
+    const c10::InferenceMode inference;
+    REQUIRE(remove_zero_groups(net, units).links[0].removed > 0);
+  }
+  REQUIRE(net->parameters()[2].is_contiguous(torch::MemoryFormat::ChannelsLast));
+  net->forward(torch::randn({2, 3, 8, 8})).sum().backward();
+  for (const Tensor& parameter : net->parameters()) REQUIRE(parameter.grad().defined());
 }
 
 TEST_CASE("Of a link one group stays, and NaN is no zero") {
@@ -456,6 +495,12 @@ TEST_CASE("What cannot be removed is refused by name, and nothing is written") {
   REQUIRE(contains(text(linked(fc1, {{"fc3.weight", 1}})), "linked twice"));
   REQUIRE(contains(text(linked(fc1, {{"fc2.weight", 3}})), "has no dimension 3"));
 
+  nn::Sequential centered(Centered(4, 6), nn::ReLU(), nn::Linear(6, 2));
+  REQUIRE(contains(
+      error_of([&] {
+        remove_zero_groups(centered, linked({{"0.weight", 0}, {"0.bias", 0}}, {{"2.weight", 1}}));
+      }),
+      "\"0.weight\" of Centered cannot become smaller"));
   struct Shared : nn::Module {
     nn::Linear fc{6, 6};
     Shared() { register_module("a", fc), register_module("b", fc); }
@@ -484,5 +529,10 @@ TEST_CASE("A ProximalStep whose tensors changed their shape says so") {
     net->parameters()[0][1].zero_(), net->parameters()[1][1].zero_();
   }
   remove_zero_groups(net, units);
+  REQUIRE(contains(error_of([&] { prox.reset(); }), "has changed its shape"));
+  for (const Tensor& parameter : net->parameters()) {
+    parameter.mutable_grad() = torch::zeros_like(parameter);
+  }
+  REQUIRE(contains(error_of([&] { stationarity(prox); }), "has changed its shape"));
   REQUIRE(error_of(step) == "ProximalStep: \"0.weight\" has changed its shape; construct anew");
 }

@@ -13,7 +13,8 @@ namespace torchreg {
 /// by its modules. Layers are Linear and Conv1d, 2d and 3d without groups. In between may be batch
 /// normalizations, activations with f(0) = 0, dropout, pooling, Identity, and Flatten of all
 /// dimensions but the first. The last layer's outputs are no hidden units, and what is before the
-/// first layer or behind the last is not in the way.
+/// first layer or behind the last is not in the way. Behind a Linear a batch normalization is taken
+/// for one of its units, as it is where inputs have two dimensions.
 ///
 /// An error by name of each other module between two layers, as a removal of units that are zero
 /// would change what they compute: use linked(...) where you know that it does not.

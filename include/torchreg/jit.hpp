@@ -13,8 +13,8 @@ namespace torchreg::detail {
 /// torchreg.hpp.
 ///
 /// Paths are those of `named_parameters()`. Its parameters have no owner of a C++ type, so that
-/// normalization() and of_type() hold for none; weights() leaves normalizations out by their one
-/// dimension.
+/// normalization() and of_type() hold for none; weights() leaves normalizations out where their
+/// weights have one dimension, which those of a LayerNorm over several have not.
 template <>
 struct OtherModule<torch::jit::Module> : std::true_type {
   static std::vector<Parameter> parameters(const torch::jit::Module& module) {

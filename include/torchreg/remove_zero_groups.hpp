@@ -15,6 +15,16 @@
 
 namespace torchreg {
 
+namespace detail {
+
+template <class T, class = void>
+struct IsConst : std::is_const<T> {};
+template <class T>
+struct IsConst<T, std::void_t<decltype(*std::declval<T&>())>>
+    : std::is_const<std::remove_reference_t<decltype(*std::declval<T&>())>> {};
+
+}  // namespace detail
+
 /// What remove_zero_groups() has removed.
 struct Removal {
   struct Link {
@@ -56,19 +66,21 @@ struct Removal {
 /// hand. Waits for the device.
 ///
 /// An error, before anything is written: a link without readers, a path that does not exist, a
-/// layer of another type or in groups, one of whose tensors is not linked, a tensor of two layers,
-/// slices that are linked twice.
+/// layer of another type, also one derived, or in groups, one of whose tensors is not linked, a
+/// tensor of two layers, slices that are linked twice.
 template <class Module>
 Removal remove_zero_groups(Module&& module, const Links& links) {
   using Plain = std::decay_t<Module>;
-  static_assert(!std::is_base_of_v<torch::nn::Module, Plain> ||
-                    !std::is_const_v<std::remove_reference_t<Module>>,
+  static_assert(!detail::IsConst<std::remove_reference_t<Module>>::value,
                 "torchreg: a const module cannot become smaller");
-  torch::NoGradGuard no_grad;
+  const c10::InferenceMode usable_later(false);
+  const torch::NoGradGuard no_grad;
   const torch::nn::Module& all = detail::as_module<Plain>(module);
   const auto entries = [&] {
     int64_t count = 0;
-    for (const torch::Tensor& parameter : all.parameters()) count += parameter.numel();
+    for (const auto& aliases : detail::by_tensor(detail::parameters_of(all))) {
+      count += aliases.front().tensor.numel();
+    }
     return count;
   };
   const auto found = detail::CutFinder(all).cuts_of(links);

@@ -143,7 +143,7 @@ Parameters select_for(const std::string& who, const Module& module, const Select
 ///
 /// Throws if nothing is selected, if only frozen parameters would be, if a name in the selector
 /// matches no parameter of the module, or if it is that of an integer or complex tensor.
-template <class Module>
+template <class Module, class = detail::IfNoTensors<Module>>
 Parameters select(const Module& module, const Selector& selector) {
   return detail::select_for("select", detail::as_module(module), selector);
 }

@@ -185,7 +185,9 @@ void run_short_rows(const NormArrays<T>& a, int64_t begin, int64_t end,
   for (int64_t row = begin; row < end; row += Loop::stride) {
     const int64_t some = std::min(Loop::stride, end - row);
     if (run_loop(loop, row, some).is_written) continue;
-    for (int64_t i = row; i < row + some; ++i) left.push_back(i);
+    for (int64_t i = row; i < row + some; ++i) {
+      if (!NormRow<Unit, T, false>(a, i).run()) left.push_back(i);
+    }
   }
 }
 

@@ -9,7 +9,6 @@
 
 #include <cstdint>
 #include <string>
-#include <typeinfo>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -20,13 +19,6 @@
 
 namespace torchreg::detail {
 
-/// Whether a module is of one of these types, and not of one derived from it, which may do other
-/// things.
-template <class... Types>
-bool is_one_of(const torch::nn::Module& module) {
-  return ((typeid(module) == typeid(Types)) || ...);
-}
-
 /// Whether a unit that is zero is zero behind the module, and no other becomes another for it.
 inline bool keeps_zeros(const torch::nn::Module& module) {
   using namespace torch::nn;
@@ -36,14 +28,20 @@ inline bool keeps_zeros(const torch::nn::Module& module) {
                    Dropout3dImpl>(module);
 }
 
-/// The same of pools, which keep channels apart, but not features.
-inline bool is_pool(const torch::nn::Module& module) {
+/// Over how many dimensions a pool goes; 0 of another module. It keeps channels apart behind a
+/// convolution of the same, and takes them for one dimension more behind others.
+inline int64_t pooled_dimensions(const torch::nn::Module& module) {
   using namespace torch::nn;
-  return is_one_of<MaxPool1dImpl, MaxPool2dImpl, MaxPool3dImpl, AvgPool1dImpl, AvgPool2dImpl,
-                   AvgPool3dImpl, AdaptiveMaxPool1dImpl, AdaptiveMaxPool2dImpl,
-                   AdaptiveMaxPool3dImpl, AdaptiveAvgPool1dImpl, AdaptiveAvgPool2dImpl,
-                   AdaptiveAvgPool3dImpl, FractionalMaxPool2dImpl, FractionalMaxPool3dImpl,
-                   LPPool1dImpl, LPPool2dImpl>(module);
+  if (is_one_of<MaxPool1dImpl, AvgPool1dImpl, AdaptiveMaxPool1dImpl, AdaptiveAvgPool1dImpl,
+                LPPool1dImpl>(module))
+    return 1;
+  if (is_one_of<MaxPool2dImpl, AvgPool2dImpl, AdaptiveMaxPool2dImpl, AdaptiveAvgPool2dImpl,
+                LPPool2dImpl>(module))
+    return 2;
+  return is_one_of<MaxPool3dImpl, AvgPool3dImpl, AdaptiveMaxPool3dImpl, AdaptiveAvgPool3dImpl>(
+             module)
+             ? 3
+             : 0;
 }
 
 inline bool moves_zeros(const torch::nn::Module& module) {
@@ -133,6 +131,7 @@ class ChainWalk {
     if (has(module, "bias")) members_.push_back({path + ".bias", 0});
     units_ = *width_of(module, Side::outputs);
     shape_ = is_conv ? Shape::channels : Shape::features;
+    with_convolution(module, [&](auto& conv) { dimensions_ = conv.weight.dim() - 2; });
     if (convolution_groups(module) > 1) obstacle_ = name(module, path) + kInGroups;
   }
 
@@ -142,20 +141,23 @@ class ChainWalk {
     const std::string who = name(module, path);
     if (is_one_of<BatchNorm1dImpl, BatchNorm2dImpl, BatchNorm3dImpl>(module)) {
       pass_batch_norm(module, path);
-    } else if (const auto* flatten = dynamic_cast<FlattenImpl*>(&module)) {
-      const bool is_usual = flatten->options.start_dim() == 1 && flatten->options.end_dim() == -1;
+    } else if (is_one_of<FlattenImpl>(module)) {
+      const auto& options = static_cast<FlattenImpl&>(module).options;
+      const bool is_usual = options.start_dim() == 1 && options.end_dim() == -1;
       if (!is_usual) obstacle_ = who + " flattens other dimensions than those behind the first";
       if (shape_ == Shape::channels) shape_ = Shape::flat_channels;
       if (shape_ == Shape::features) shape_ = Shape::flat_features, flatten_ = path;
     } else if (is_one_of<PReLUImpl>(module)) {
-      const bool is_one = dynamic_cast<PReLUImpl&>(module).options.num_parameters() == 1;
+      const bool is_one = static_cast<PReLUImpl&>(module).options.num_parameters() == 1;
       if (!is_one) obstacle_ = who + " has a slope for each unit";
     } else if (moves_zeros(module)) {
       obstacle_ = who + " does not keep zeros";
     } else if (mixes_units(module)) {
       obstacle_ = who + " normalizes over the units, so that none can be removed";
-    } else if (is_pool(module)) {
+    } else if (const int64_t pooled = pooled_dimensions(module)) {
       if (shape_ != Shape::channels) obstacle_ = who + " is behind features, which it would mix";
+      if (shape_ == Shape::channels && pooled != dimensions_)
+        obstacle_ = who + " pools over other dimensions than the convolution's";
     } else if (!keeps_zeros(module)) {
       obstacle_ = who + " is unknown; use linked(...)";
     }
@@ -184,6 +186,7 @@ class ChainWalk {
   std::unordered_set<const torch::nn::Module*> known_;
   std::vector<Slices> members_;  ///< of the last layer's units; empty before the first
   int64_t units_ = 0;
+  int64_t dimensions_ = 0;  ///< of the last convolution
   Shape shape_ = Shape::features;
   std::string flatten_;   ///< the path of the one behind features
   std::string obstacle_;  ///< why the last layer's units cannot be linked

@@ -135,24 +135,25 @@ inline void replace(const torch::Tensor& tensor, const torch::Tensor& data) {
   if (meta != nullptr) meta->grad_accumulator_.reset();
 }
 
-/// Keeps so many of the units that a tensor has k slices of each of.
+/// The slices of the units that are kept, in memory as the tensor's.
 inline torch::Tensor kept_slices(const torch::Tensor& tensor, int64_t dim, int64_t groups,
                                  const torch::Tensor& kept) {
   const int64_t k = tensor.size(dim) / groups;
   const torch::Tensor slices = kept.unsqueeze(1) * k + torch::arange(k, kept.options());
-  return tensor.detach().index_select(dim, slices.view({-1}).to(tensor.device()));
+  return tensor.detach()
+      .index_select(dim, slices.view({-1}).to(tensor.device()))
+      .contiguous(tensor.suggest_memory_format());
 }
 
 /// Keeps these units: in the tensors that are cut, in running statistics, and in options.
 inline void carry_out(const std::vector<Cut>& cuts, int64_t groups, const torch::Tensor& kept) {
   std::set<torch::nn::Module*> have_statistics;
   for (const Cut& cut : cuts) {
-    const int64_t slices = cut.tensor.size(cut.dim);
     replace(cut.tensor, kept_slices(cut.tensor, cut.dim, groups, kept));
     *width_of(*cut.layer, cut.side) = cut.tensor.size(cut.dim);
     if (cut.side == Side::inputs || !have_statistics.insert(cut.layer).second) continue;
     for (const torch::Tensor& buffer : cut.layer->buffers(/*recurse=*/false)) {
-      const bool is_of_units = buffer.defined() && buffer.dim() == 1 && buffer.size(0) == slices;
+      const bool is_of_units = buffer.defined() && buffer.dim() == 1;  // running_mean, running_var
       if (is_of_units) replace(buffer, kept_slices(buffer, 0, groups, kept));
     }
   }

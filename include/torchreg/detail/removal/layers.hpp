@@ -5,11 +5,24 @@
 #include <torch/nn/modules/linear.h>
 
 #include <cstdint>
-#include <string>
+#include <typeinfo>
 
 namespace torchreg::detail {
 
-// Layers whose units can be removed, and where their options say how many there are.
+// Layers whose units can be removed, and where their options say how many there are. What is
+// derived from one is none: its forward may do other things.
+
+/// Whether a module is of one of these types.
+template <class... Types>
+bool is_one_of(const torch::nn::Module& module) {
+  return ((typeid(module) == typeid(Types)) || ...);
+}
+
+/// f(module) as the first of these types that it is of; false where it is of none.
+template <class... Types, class F>
+bool with_one_of(torch::nn::Module& module, const F& f) {
+  return ((typeid(module) == typeid(Types) && (f(static_cast<Types&>(module)), true)) || ...);
+}
 
 /// What a tensor's slices along a dimension are to its layer.
 enum class Side { outputs, inputs };
@@ -17,28 +30,24 @@ enum class Side { outputs, inputs };
 /// f(layer) of a convolution, of whatever dimension; false where the module is none.
 template <class F>
 bool with_convolution(torch::nn::Module& module, const F& f) {
-  if (auto* conv1d = dynamic_cast<torch::nn::Conv1dImpl*>(&module)) return f(*conv1d), true;
-  if (auto* conv2d = dynamic_cast<torch::nn::Conv2dImpl*>(&module)) return f(*conv2d), true;
-  if (auto* conv3d = dynamic_cast<torch::nn::Conv3dImpl*>(&module)) return f(*conv3d), true;
-  return false;
+  using namespace torch::nn;
+  return with_one_of<Conv1dImpl, Conv2dImpl, Conv3dImpl>(module, f);
 }
 
 /// The same of a batch normalization.
 template <class F>
 bool with_batch_norm(torch::nn::Module& module, const F& f) {
-  if (auto* norm1d = dynamic_cast<torch::nn::BatchNorm1dImpl*>(&module)) return f(*norm1d), true;
-  if (auto* norm2d = dynamic_cast<torch::nn::BatchNorm2dImpl*>(&module)) return f(*norm2d), true;
-  if (auto* norm3d = dynamic_cast<torch::nn::BatchNorm3dImpl*>(&module)) return f(*norm3d), true;
-  return false;
+  using namespace torch::nn;
+  return with_one_of<BatchNorm1dImpl, BatchNorm2dImpl, BatchNorm3dImpl>(module, f);
 }
 
 /// The option of a layer that counts its outputs or inputs; null of another module.
 inline int64_t* width_of(torch::nn::Module& module, Side side) {
   const bool outputs = side == Side::outputs;
   int64_t* width = nullptr;
-  if (auto* linear = dynamic_cast<torch::nn::LinearImpl*>(&module)) {
-    width = &(outputs ? linear->options.out_features() : linear->options.in_features());
-  }
+  with_one_of<torch::nn::LinearImpl>(module, [&](auto& linear) {
+    width = &(outputs ? linear.options.out_features() : linear.options.in_features());
+  });
   with_convolution(module, [&](auto& conv) {
     width = &(outputs ? conv.options.out_channels() : conv.options.in_channels());
   });

@@ -9,6 +9,7 @@
 #include <torchreg/detail/optimizer/lookup.hpp>
 #include <torchreg/detail/optimizer/reading.hpp>
 #include <torchreg/detail/state/writes.hpp>
+#include <torchreg/detail/text/text.hpp>
 #include <torchreg/parameters.hpp>
 
 namespace torchreg::detail {
@@ -41,6 +42,12 @@ struct Entry {
   torch::Tensor trace{};
   int64_t version = 0;
   Watch watch{parameter.tensor};
+
+  /// An error where the tensor is of another shape than when the ProximalStep was made.
+  void check_shape() const {
+    TORCH_CHECK_VALUE(parameter.tensor.sizes() == sizes, "ProximalStep: ", literal(parameter.path),
+                      " has changed its shape; construct anew");
+  }
 
   /// The optimizer's moves since the last one that was noted, as far as its state shows them.
   int64_t moves_since(const Reading& reading) const {

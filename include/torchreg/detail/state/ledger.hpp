@@ -53,6 +53,7 @@ class Ledger {
 
   /// Forgets everything but which moves were noted.
   void forget() {
+    for (const Entry& entry : entries_) entry.check_shape();
     reader_.locate(entries_);
     const std::vector<Reading> readings = states();
     for (std::size_t i = 0; i < entries_.size(); ++i) {

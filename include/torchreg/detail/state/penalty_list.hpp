@@ -149,6 +149,7 @@ void for_each_penalty(const std::vector<Entry>& entries, const PenaltyList<Penal
       Updates updates;
       for (const Entry& entry : entries) {
         if (entry.penalty != index) continue;
+        entry.check_shape();
         updates.push_back({entry.bound_tensors(), {}, &entry.parameter});
         updates.back().numbers.strength = entry.strength * factors_of(penalty).number();
       }

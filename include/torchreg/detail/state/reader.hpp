@@ -48,8 +48,7 @@ class Reader {
   /// The same with the step; throws where none can follow from it.
   Reading read(const Entry& entry) const {
     const auto& [path, tensor, owner] = entry.parameter;
-    TORCH_CHECK_VALUE(tensor.sizes() == entry.sizes, "ProximalStep: ", literal(path),
-                      " has changed its shape; construct anew");
+    entry.check_shape();
     Reading reading = state_of(entry);
     const auto misfit = reading.misfit(tensor);
     TORCH_CHECK_VALUE(!misfit, "ProximalStep: ", literal(path), " has the shape ", tensor.sizes(),
