@@ -12,12 +12,14 @@
 
 namespace torchreg::detail {
 
+constexpr int64_t kLongestRun = 16;  // that has registers
+
 /// z <- w of the `keep` largest root_scores() of each run, of equal ones the first, else 0, in
 /// registers: runs of a few entries, which lie one after the other. What it counts are runs.
 template <class T>
 struct LargestOfRunsLoop {
   using Number = Lanes<T>;
-  static constexpr int64_t stride = 64, longest = 16;
+  static constexpr int64_t stride = 64, longest = kLongestRun;
   const T* w;
   const T* steps;  ///< null: one for all
   T* z;
@@ -84,7 +86,7 @@ template <class Unit>
 torch::Tensor keep_largest_of_rows(const torch::Tensor& w, const torch::Tensor& step, int64_t k) {
   if constexpr (Unit::has_simd) {
     const auto type = w.scalar_type();
-    const bool are_short = w.size(1) <= LargestOfRunsLoop<float>::longest;
+    const bool are_short = w.size(1) <= kLongestRun;
     if (cpu_has_simd() && w.is_cpu() && are_short && step.scalar_type() == type) {
       if (type == torch::kFloat) return largest_of_runs<float>(w, step, k);
       if (type == torch::kDouble) return largest_of_runs<double>(w, step, k);

@@ -32,16 +32,13 @@ inline bool keeps_zeros(const torch::nn::Module& module) {
 /// convolution of the same, and takes them for one dimension more behind others.
 inline int64_t pooled_dimensions(const torch::nn::Module& module) {
   using namespace torch::nn;
-  if (is_one_of<MaxPool1dImpl, AvgPool1dImpl, AdaptiveMaxPool1dImpl, AdaptiveAvgPool1dImpl,
-                LPPool1dImpl>(module))
-    return 1;
-  if (is_one_of<MaxPool2dImpl, AvgPool2dImpl, AdaptiveMaxPool2dImpl, AdaptiveAvgPool2dImpl,
-                LPPool2dImpl>(module))
-    return 2;
-  return is_one_of<MaxPool3dImpl, AvgPool3dImpl, AdaptiveMaxPool3dImpl, AdaptiveAvgPool3dImpl>(
-             module)
-             ? 3
-             : 0;
+  const bool is_1d = is_one_of<MaxPool1dImpl, AvgPool1dImpl, AdaptiveMaxPool1dImpl,
+                               AdaptiveAvgPool1dImpl, LPPool1dImpl>(module);
+  const bool is_2d = is_one_of<MaxPool2dImpl, AvgPool2dImpl, AdaptiveMaxPool2dImpl,
+                               AdaptiveAvgPool2dImpl, LPPool2dImpl>(module);
+  const bool is_3d =
+      is_one_of<MaxPool3dImpl, AvgPool3dImpl, AdaptiveMaxPool3dImpl, AdaptiveAvgPool3dImpl>(module);
+  return is_1d ? 1 : is_2d ? 2 : is_3d ? 3 : 0;
 }
 
 inline bool moves_zeros(const torch::nn::Module& module) {
@@ -142,13 +139,13 @@ class ChainWalk {
     if (is_one_of<BatchNorm1dImpl, BatchNorm2dImpl, BatchNorm3dImpl>(module)) {
       pass_batch_norm(module, path);
     } else if (is_one_of<FlattenImpl>(module)) {
-      const auto& options = static_cast<FlattenImpl&>(module).options;
+      const auto& options = dynamic_cast<FlattenImpl&>(module).options;
       const bool is_usual = options.start_dim() == 1 && options.end_dim() == -1;
       if (!is_usual) obstacle_ = who + " flattens other dimensions than those behind the first";
       if (shape_ == Shape::channels) shape_ = Shape::flat_channels;
       if (shape_ == Shape::features) shape_ = Shape::flat_features, flatten_ = path;
     } else if (is_one_of<PReLUImpl>(module)) {
-      const bool is_one = static_cast<PReLUImpl&>(module).options.num_parameters() == 1;
+      const bool is_one = dynamic_cast<PReLUImpl&>(module).options.num_parameters() == 1;
       if (!is_one) obstacle_ = who + " has a slope for each unit";
     } else if (moves_zeros(module)) {
       obstacle_ = who + " does not keep zeros";

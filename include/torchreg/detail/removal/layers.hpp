@@ -21,7 +21,7 @@ bool is_one_of(const torch::nn::Module& module) {
 /// f(module) as the first of these types that it is of; false where it is of none.
 template <class... Types, class F>
 bool with_one_of(torch::nn::Module& module, const F& f) {
-  return ((typeid(module) == typeid(Types) && (f(static_cast<Types&>(module)), true)) || ...);
+  return ((typeid(module) == typeid(Types) && (f(dynamic_cast<Types&>(module)), true)) || ...);
 }
 
 /// What a tensor's slices along a dimension are to its layer.
