@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include <torchreg/detail/optimizer/lookup.hpp>
@@ -43,9 +44,11 @@ struct Entry {
   int64_t version = 0;
   Watch watch{parameter.tensor};
 
-  /// An error where the tensor is of another shape than when the ProximalStep was made.
-  void check_shape() const {
-    TORCH_CHECK_VALUE(parameter.tensor.sizes() == sizes, "ProximalStep: ", literal(parameter.path),
+  /// An error, behind another one, where the tensor is of another shape than when the ProximalStep
+  /// was made.
+  void check_shape(const std::string& other = "") const {
+    TORCH_CHECK_VALUE(parameter.tensor.sizes() == sizes, other,
+                      "ProximalStep: ", literal(parameter.path),
                       " has changed its shape; construct anew");
   }
 

@@ -48,11 +48,15 @@ class Reader {
   /// The same with the step; throws where none can follow from it.
   Reading read(const Entry& entry) const {
     const auto& [path, tensor, owner] = entry.parameter;
-    entry.check_shape();
     Reading reading = state_of(entry);
     const auto misfit = reading.misfit(tensor);
-    TORCH_CHECK_VALUE(!misfit, "ProximalStep: ", literal(path), " has the shape ", tensor.sizes(),
-                      ", its optimizer state ", *misfit);
+    if (misfit) {
+      const auto text = c10::str("ProximalStep: ", literal(path), " has the shape ", tensor.sizes(),
+                                 ", its optimizer state ", *misfit);
+      entry.check_shape(text + "; ");
+      TORCH_CHECK_VALUE(false, text);
+    }
+    entry.check_shape();
     TORCH_CHECK(
         !tensor.requires_grad() || entry.pending == 0 || !reading.counts || reading.counter > 0,
         "ProximalStep: ", literal(path),
