@@ -73,7 +73,8 @@ struct LargestOfRunsLoop {
 
 template <class T>
 torch::Tensor largest_of_runs(const torch::Tensor& w, const torch::Tensor& step, int64_t k) {
-  const torch::Tensor from = w.contiguous(), z = torch::empty_like(from);
+  const torch::Tensor from = w.contiguous();
+  torch::Tensor z = torch::empty_like(from);
   const torch::Tensor by = step.dim() == 0 ? step : step.expand_as(w).contiguous();
   const T* steps = step.dim() == 0 ? nullptr : by.data_ptr<T>();
   run_loop(LargestOfRunsLoop<T>(from.data_ptr<T>(), steps, z.data_ptr<T>(), w.size(1), k), 0,
