@@ -1,9 +1,7 @@
 // chain(), remove_zero_groups() and what is refused.
 #include <torchreg/torchreg.hpp>
 
-#include <array>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <sstream>
 #include <string>
@@ -288,7 +286,6 @@ TEST_CASE("chain() links each layer's tensors, and who reads them") {
   REQUIRE(text ==
           "1.weight:0 2.weight:0 2.bias:0 -> 6.weight:1; 6.weight:0 6.bias:0 -> 7.1.weight:1; ");
   REQUIRE(chain(*net).list().size() == 2);
-  const Tensor x = torch::zeros({2, 1, 8, 8});
   torch::optim::SGD sgd(net->parameters(), 0.1);
   ProximalStep prox(sgd, net, GroupLasso(1e-3, chain(net)));
   REQUIRE(contains(prox.describe(), "2.bias"));
@@ -530,6 +527,8 @@ TEST_CASE("A ProximalStep whose tensors changed their shape says so") {
   }
   remove_zero_groups(net, units);
   REQUIRE(contains(error_of([&] { prox.reset(); }), "has changed its shape"));
+  std::stringstream file;
+  REQUIRE(contains(error_of([&] { torch::save(prox, file); }), "has changed its shape"));
   for (const Tensor& parameter : net->parameters()) {
     parameter.mutable_grad() = torch::zeros_like(parameter);
   }

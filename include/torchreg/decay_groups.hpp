@@ -3,7 +3,6 @@
 #include <torch/optim/optimizer.h>
 
 #include <memory>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -30,12 +29,11 @@ std::vector<torch::optim::OptimizerParamGroup> decay_groups(const Module& module
   detail::check_strength("decay_groups: weight_decay", weight_decay);
   const Parameters selected =
       detail::select_for("decay_groups", detail::as_module(module), selector);
-  std::unordered_set<const c10::TensorImpl*> seen;
-  for (const auto& parameter : selected) seen.insert(parameter.tensor.unsafeGetTensorImpl());
   std::vector<torch::Tensor> others;
-  for (const Parameter& parameter : detail::parameters_of(detail::as_module(module))) {
-    const bool is_new = seen.insert(parameter.tensor.unsafeGetTensorImpl()).second;
-    if (is_new && parameter.tensor.requires_grad()) others.push_back(parameter.tensor);
+  for (const auto& aliases : detail::by_tensor(detail::parameters_of(detail::as_module(module)))) {
+    const torch::Tensor& tensor = aliases.front().tensor;
+    const bool is_selected = tensor.is_floating_point() && selector.rule().holds(aliases);
+    if (tensor.requires_grad() && !is_selected) others.push_back(tensor);
   }
   std::vector<torch::optim::OptimizerParamGroup> groups;
   const auto add = [&](std::vector<torch::Tensor> tensors, double decay) {

@@ -8,7 +8,7 @@
 
 namespace torchreg::detail {
 
-/// Lets a torch::jit::Module stand wherever a torch::nn::Module may: in select(), terms, prox_,
+/// Lets a torch::jit::Module stand where a torch::nn::Module may: in select(), terms, prox_,
 /// ProximalStep, sparsity, Support, lambda_max and stationarity. Include this header beside
 /// torchreg.hpp.
 ///

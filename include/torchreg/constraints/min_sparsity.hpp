@@ -74,14 +74,10 @@ struct MinSparsityFormula {
 
   /// Whether all entries have the same step, as far as it is known without a wait.
   static bool is_one_step(const std::vector<torch::Tensor>& steps) {
-    std::vector<torch::Tensor> first;
-    for (const torch::Tensor& each : steps) {
-      const torch::Tensor step = unexpanded(each);
-      if (step.dim() > 0) return false;
-      first.push_back(step);
-    }
-    return std::all_of(first.begin(), first.end(), [&](const torch::Tensor& step) {
-      return first.size() == 1 || (step.is_cpu() && step.item<double>() == first[0].item<double>());
+    return std::all_of(steps.begin(), steps.end(), [&](const torch::Tensor& each) {
+      const torch::Tensor step = unexpanded(each), first = unexpanded(steps[0]);
+      if (step.dim() > 0 || steps.size() == 1) return step.dim() == 0;
+      return step.is_cpu() && first.is_cpu() && step.item<double>() == first.item<double>();
     });
   }
 

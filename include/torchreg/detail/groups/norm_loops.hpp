@@ -140,9 +140,8 @@ struct ShortGroupsLoop : GroupEntries<T, false> {
     for (int64_t g = 0; g < groups; g += Number::size) {
       const Number squares = Number::load(sums + g, groups - g), norms = squares.sqrt();
       // False of NaN.
-      const Number is_usual =
-          Number(0).masked_fill((squares < usual) & (Number(1 / usual) < squares), 1);
-      if ((is_usual + Number(0).masked_fill(squares == 0, 1) == 0).any()) return;
+      const auto is_usual = ((squares < usual) & (squares > 1 / usual)) | (squares == 0);
+      if ((Number(1).masked_fill(is_usual, 0) > 0).any()) return;
       const Number of =
           weights == nullptr ? Number(1) : Number::load(weights + first + g, groups - g);
       const Number length = (norms - of * reach).clamp_min(0);

@@ -53,7 +53,6 @@ class Ledger {
 
   /// Forgets everything but which moves were noted.
   void forget() {
-    for (const Entry& entry : entries_) entry.check_shape();
     reader_.locate(entries_);
     const std::vector<Reading> readings = states();
     for (std::size_t i = 0; i < entries_.size(); ++i) {
@@ -82,11 +81,14 @@ class Ledger {
     return readings;
   }
 
-  Reading state_of(const Entry& entry) const { return reader_.state_of(entry); }
+  Reading state_of(const Entry& entry) const {
+    entry.check_shape();
+    return reader_.state_of(entry);
+  }
 
   std::vector<Reading> states() const {
     std::vector<Reading> states;
-    for (const Entry& entry : entries_) states.push_back(reader_.state_of(entry));
+    for (const Entry& entry : entries_) states.push_back(state_of(entry));
     return states;
   }
 
