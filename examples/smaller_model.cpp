@@ -5,7 +5,6 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <sstream>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "images.hpp"
+#include "timing.hpp"
 
 std::string saved(const torch::nn::Sequential& model) {
   std::ostringstream file;
@@ -31,20 +31,6 @@ void export_state(const torch::nn::Sequential& model, const std::string& path) {
   for (const auto& item : model->named_buffers()) add(item);
   const std::vector<char> bytes = torch::pickle_save(c10::ivalue::Tuple::create(std::move(pairs)));
   std::ofstream(path, std::ios::binary).write(bytes.data(), std::streamsize(bytes.size()));
-}
-
-// Milliseconds of a forward pass: the least of some runs.
-double time_of(torch::nn::Sequential& model, const torch::Tensor& x) {
-  const torch::NoGradGuard no_grad;
-  using Clock = std::chrono::steady_clock;
-  double least = 1e9;
-  for (int run = 0; run < 30; ++run) {
-    const auto start = Clock::now();
-    model->forward(x);
-    least =
-        std::min(least, std::chrono::duration<double, std::milli>(Clock::now() - start).count());
-  }
-  return least;
 }
 
 int main(int argc, char** argv) {
@@ -80,8 +66,11 @@ int main(int argc, char** argv) {
                             model->ptr<torch::nn::Conv2dImpl>(5)->options.out_channels();
     const double kilobytes = double(saved(model).size()) / 1000,
                  accuracy = accuracy_on(model, test);
-    const double many = time_of(model, test.x.slice(0, 0, 256));
-    const double one = time_of(model, test.x.slice(0, 0, 1));
+    const torch::NoGradGuard no_grad;
+    const auto passes = [&](int64_t count) {
+      return time_of(30, [&, x = test.x.slice(0, 0, count)] { model->forward(x); });
+    };
+    const double many = passes(256), one = passes(1);
     std::printf("%-12s%8d%12d%8.0f%8.2f ms%7.3f ms%10.4f\n", name, int(filters), int(parameters),
                 kilobytes, many, one, accuracy);
     log << name << "," << filters << "," << parameters << "," << kilobytes << "," << many << ","

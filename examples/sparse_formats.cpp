@@ -1,14 +1,12 @@
 // What do zeros buy as they are? Files and products of a layer in LibTorch's sparse formats
 #include <torch/torch.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <fstream>
-#include <functional>
 #include <sstream>
 #include <string>
 #include <vector>
+
+#include "timing.hpp"
 
 constexpr int64_t kSide = 1024, kBlock = 16;
 
@@ -18,21 +16,14 @@ double kilobytes(const std::vector<torch::Tensor>& tensors) {
   return double(file.str().size()) / 1000;
 }
 
-// Milliseconds, the least of some runs; below 0 where this LibTorch has no such product.
-double time_of(const std::function<void()>& run) {
-  using Clock = std::chrono::steady_clock;
-  double least = 1e9;
-  for (int i = 0; i < 20; ++i) {
-    const auto start = Clock::now();
-    try {
-      run();
-    } catch (const c10::Error&) {
-      return -1;
-    }
-    least =
-        std::min(least, std::chrono::duration<double, std::milli>(Clock::now() - start).count());
+// Below 0 where this LibTorch has no such product.
+template <class Run>
+double time_or_none(const Run& run) {
+  try {
+    return time_of(20, run);
+  } catch (const c10::Error&) {
+    return -1;
   }
-  return least;
 }
 
 std::string shown(double milliseconds) {
@@ -65,7 +56,7 @@ int main() {
     for (const bool in_blocks : {false, true}) {
       const torch::Tensor w = weight_with(zeros, in_blocks);
       const auto dense = [&](const torch::Tensor& x) {
-        return time_of([&] { torch::linear(x, w); });
+        return time_or_none([&] { torch::linear(x, w); });
       };
       row(zeros, in_blocks ? "dense, zeros in blocks" : "dense", kilobytes({w}), dense(many),
           dense(one));
@@ -73,7 +64,7 @@ int main() {
           in_blocks ? w.to_sparse_bsr({kBlock, kBlock}) : w.to_sparse_csr();
       const auto product = [&](const torch::Tensor& x) {
         const torch::Tensor columns = x.t().contiguous();
-        return time_of([&] { torch::matmul(sparse, columns); });
+        return time_or_none([&] { torch::matmul(sparse, columns); });
       };
       // Indices of 32 bits are enough, and in a file they are what it costs.
       const double size = kilobytes({sparse.values(), sparse.crow_indices().to(torch::kInt),

@@ -13,6 +13,7 @@
 #include <torchreg/detail/engine/group_prox.hpp>
 #include <torchreg/detail/engine/group_steps.hpp>
 #include <torchreg/detail/engine/in_pieces.hpp>
+#include <torchreg/detail/groups/columns.hpp>
 #include <torchreg/detail/groups/problem.hpp>
 
 namespace torchreg::detail {
@@ -125,29 +126,6 @@ class InGroups {
 
     torch::Tensor some_of(const torch::Tensor& rows, int64_t begin, int64_t count) const {
       return !rows.defined() || rows.dim() == 0 ? rows : rows.narrow(0, begin, count);
-    }
-
-    /// Whether rows are columns of an array, of which others lie in between: an entry is then on
-    /// another page of memory than the next.
-    static bool are_columns(const torch::Tensor& rows) {
-      return rows.is_cpu() && rows.dim() == 2 && rows.stride(0) == 1 && rows.stride(1) > 1;
-    }
-
-    /// Rows of their own where they are columns: the array's lines are read in turn, and transposed
-    /// in the cache.
-    static torch::Tensor gathered(const torch::Tensor& rows) {
-      return are_columns(rows) ? rows.t().contiguous().t().contiguous() : rows;
-    }
-
-    /// Without -0.0.
-    static void scatter(torch::Tensor to, const torch::Tensor& rows) {
-      if (are_columns(to)) {
-        to.t().copy_((rows + 0.0).t().contiguous());
-      } else if (to.scalar_type() == rows.scalar_type()) {
-        torch::add_out(to, rows, 0.0);
-      } else {
-        to.copy_(rows + 0.0);
-      }
     }
 
     /// Some rows of each part, in the type that they are computed in.

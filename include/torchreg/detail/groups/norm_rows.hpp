@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <torchreg/detail/groups/norm_loops.hpp>
+#include <torchreg/detail/groups/short_groups_loop.hpp>
 #include <torchreg/detail/processor/threads.hpp>
 
 namespace torchreg::detail {

@@ -14,6 +14,24 @@ namespace torchreg::detail {
 
 constexpr int64_t kLongestRun = 16;  // that has registers
 
+/// 1 where an entry of a run has a d-th one after it, or before it: lane by lane, until a run
+/// starts in the first lane again.
+template <class T>
+struct Neighbours {
+  int64_t size;  ///< of a run
+  T later[kLongestRun][kLongestRun * Lanes<T>::size],
+      earlier[kLongestRun][kLongestRun * Lanes<T>::size];
+
+  explicit Neighbours(int64_t run) : size(run) {
+    for (int64_t d = 1; d < size; ++d) {
+      for (int64_t i = 0; i < size * Lanes<T>::size; ++i) {
+        later[d][i] = i % size + d < size ? T(1) : T(0);
+        earlier[d][i] = i % size >= d ? T(1) : T(0);
+      }
+    }
+  }
+};
+
 /// z <- w of the `keep` largest root_scores() of each run, of equal ones the first, else 0, in
 /// registers: runs of a few entries, which lie one after the other. What it counts are runs.
 template <class T>
@@ -25,19 +43,15 @@ struct LargestOfRunsLoop {
   T* z;
   int64_t size;  ///< of a run, at most `longest`
   double keep;
-  /// 1 where the run has a d-th entry after this one, or before; until a run starts in lane 0
-  /// again.
-  T has_later[longest][longest * Number::size], has_earlier[longest][longest * Number::size];
+  const Neighbours<T>& has;
 
-  LargestOfRunsLoop(const T* of, const T* by, T* to, int64_t run, int64_t k)
-      : w(of), steps(by), z(to), size(run), keep(static_cast<double>(k)) {
-    for (int64_t d = 1; d < size; ++d) {
-      for (int64_t i = 0; i < size * Number::size; ++i) {
-        has_later[d][i] = i % size + d < size ? T(1) : T(0);
-        has_earlier[d][i] = i % size >= d ? T(1) : T(0);
-      }
-    }
-  }
+  LargestOfRunsLoop(const T* of, const T* by, T* to, int64_t k, const Neighbours<T>& neighbours)
+      : w(of),
+        steps(by),
+        z(to),
+        size(neighbours.size),
+        keep(static_cast<double>(k)),
+        has(neighbours) {}
 
   TORCHREG_INLINE void start() {}
 
@@ -56,8 +70,8 @@ struct LargestOfRunsLoop {
       for (int64_t d = 1; d < size; ++d) {
         const auto later = Number::load(scores + i + d, Number::size) > own;
         const auto earlier = own <= Number::load(scores + i - d, Number::size);
-        before = before + Number::load(has_later[d] + lane, Number::size).where(later, Number(0)) +
-                 Number::load(has_earlier[d] + lane, Number::size).where(earlier, Number(0));
+        before = before + Number::load(has.later[d] + lane, Number::size).where(later, Number(0)) +
+                 Number::load(has.earlier[d] + lane, Number::size).where(earlier, Number(0));
       }
       lane = lane + Number::size < size * Number::size ? lane + Number::size : 0;
       const Number x = Number::load(w + begin + i, count - i);
@@ -77,7 +91,8 @@ torch::Tensor largest_of_runs(const torch::Tensor& w, const torch::Tensor& step,
   torch::Tensor z = torch::empty_like(from);
   const torch::Tensor by = step.dim() == 0 ? step : step.expand_as(w).contiguous();
   const T* steps = step.dim() == 0 ? nullptr : by.data_ptr<T>();
-  run_loop(LargestOfRunsLoop<T>(from.data_ptr<T>(), steps, z.data_ptr<T>(), w.size(1), k), 0,
+  const Neighbours<T> neighbours(w.size(1));
+  run_loop(LargestOfRunsLoop<T>(from.data_ptr<T>(), steps, z.data_ptr<T>(), k, neighbours), 0,
            w.size(0));
   return z;
 }
