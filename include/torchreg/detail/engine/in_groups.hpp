@@ -185,9 +185,7 @@ class InGroups {
     /// or doubles.
     bool may_take_lanes() const {
       if constexpr (Kernel::takes_steps && is_of_norms<Formula> && Unit::has_simd) {
-        const bool pays = problem_.entries >= 32 ||  // short rows have a loop for one step alone
-                          (is_one_step(updates_) && !matrices_[0].memory.defined());
-        return cpu_has_simd() && pays && first().w.is_cpu() && stored_ == type_ &&
+        return cpu_has_simd() && first().w.is_cpu() && stored_ == type_ &&
                !in_no_group_.defined() && problem_.layout().is_regular();
       }
       return false;
