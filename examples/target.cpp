@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
   app.add_option("--epochs", epochs, "of the search; of the run with its lambda; of the refit")
       ->check(CLI::PositiveNumber);
   app.add_option("--target", goal, "fraction of zeros among the weights")
-      ->check(CLI::Range(0., 1.));
+      ->check(CLI::Range(0.01, 0.99));
   CLI11_PARSE(app, argc, argv);
 
   torch::manual_seed(0);

@@ -67,6 +67,12 @@ struct Norm {
   }
 };
 
+struct LearnedLambda {
+  Tensor lambda;
+  Tensor value(const Tensor& w) const { return lambda * w.abs(); }
+  Tensor slope(const Tensor& w) const { return lambda * w.sign(); }
+};
+
 /// The largest |g| that the distance of -g to the subdifferential is, by hand.
 double farthest(const Tensor& distance) { return distance.abs().max().item<double>(); }
 
@@ -154,6 +160,17 @@ TEST_CASE("add_gradient_: refuses what has no gradient of its own, and changes n
   rows.mutable_grad() = torch::ones({3, 2}).to_sparse();
   REQUIRE(contains(error_of([&] { L1(1).add_gradient_(rows); }),
                    "L1: add_gradient_: the gradient of \"tensor 0\" is Sparse"));
+}
+
+TEST_CASE("add_gradient_: a tensor of the formula that requires a gradient is refused") {
+  const Tensor w = torch::ones({3}).requires_grad_(), lambda = torch::ones({}).requires_grad_();
+  REQUIRE(contains(error_of([&] { Penalty(LearnedLambda{lambda}).add_gradient_(w); }),
+                   "add_gradient_: a tensor in the formula requires a gradient"));
+  REQUIRE_FALSE(w.grad().defined());
+  REQUIRE(Penalty(LearnedLambda{lambda.detach()}).add_gradient_(w).item<double>() == 3);
+  REQUIRE(torch::equal(w.grad(), torch::ones({3})));
+  torch::NoGradGuard no_grad;
+  REQUIRE(Penalty(LearnedLambda{lambda}).add_gradient_(w).item<double>() == 3);
 }
 
 TEST_CASE("stationarity: the closed forms, in every dtype and layout, with factors") {

@@ -24,6 +24,21 @@ inline void check_gradient(const std::string& who, const Parameter& parameter) {
                     "; a dense one is required");
 }
 
+/// An error where a tensor in the formula requires a gradient, which only the term gives it. A
+/// formula in lanes, or of norms, has numbers.
+template <class Formula>
+void check_constant(const Formula& formula, Updates updates) {
+  const bool has_numbers = takes_lanes<Formula>() || is_of_norms<Formula>;
+  if (has_numbers || updates.empty() || !torch::GradMode::is_enabled()) return;
+  if (!is_grouped<Formula>) updates.erase(updates.begin() + 1, updates.end());
+  for (Update& update : updates) update.tensors.w = update.tensors.w.detach();
+  for (const torch::Tensor& sum : run(Value<Formula>{formula}, updates).sums) {
+    TORCH_CHECK_VALUE(!sum.requires_grad(), name_of<Formula>(),
+                      ": add_gradient_: a tensor in the formula requires a gradient, and would get "
+                      "none: detach() it, or use the term without a slope()");
+  }
+}
+
 /// Adds the slope of R times its factors to the gradients of the tensors that require one; returns
 /// the sum of R over all, without a graph.
 template <class Formula>
@@ -34,6 +49,7 @@ torch::Tensor add_gradient(const Formula& formula, const Factors& factors,
     for (const Parameter& parameter : parameters) check_gradient(name_of<Formula>(), parameter);
     Updates updates = updates_of(formula, factors, parameters), adding, made, others;
     bind_all(formula, updates, /*with_steps=*/false);
+    check_constant(formula, updates);
     for (Update& update : updates) {
       const torch::Tensor w = update.tensors.w;
       update.tensors.w = w.detach();
