@@ -2,11 +2,15 @@
 #include <torchreg/torchreg.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <condition_variable>
 #include <functional>
 #include <limits>
+#include <mutex>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -1061,4 +1065,104 @@ TEST_CASE("TargetSparsity by groups reaches its fraction of groups") {
   }
   REQUIRE(target.zeros() == Approx(0.5).margin(0.051));
   REQUIRE(static_cast<double>(sparsity(w, rows()).zero_groups) / 20 == target.zeros());
+}
+
+namespace {
+
+/// Adds tensors of two threads up: what allreduce() does between processes.
+class Exchange {
+ public:
+  Tensor sum(const Tensor& own) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    const std::size_t round = round_;
+    Tensor& total = totals_[round % 2];  // the next round may begin before the first has read it
+    total = is_second_ ? total + own : own.clone();
+    is_second_ = !is_second_;
+    if (is_second_) {
+      met_.wait(lock, [&] { return round != round_; });
+    } else {
+      ++round_;
+      met_.notify_all();
+    }
+    return total.clone();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable met_;
+  std::array<Tensor, 2> totals_;
+  bool is_second_ = false;
+  std::size_t round_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("Groups cut into two shards are stepped as whole ones, after every optimizer") {
+  torch::manual_seed(31);
+  constexpr int64_t kRows = 12, kColumns = 7, kCut = 3;
+  const Tensor start = torch::randn({kRows, kColumns}, torch::kDouble);
+  const Tensor target = 0.6 * torch::randn({kRows, kColumns}, torch::kDouble) *
+                        (torch::rand({kRows, 1}, torch::kDouble) < 0.5);
+  const Tensor scale = torch::rand({kRows, kColumns}, torch::kDouble) * 3 + 0.2;
+  const double lambda = 0.05;
+  int with_zeros = 0;
+  for (const auto& optimizer_case : support::optimizer_cases()) {
+    for (const int64_t memory : {0, 64}) {
+      CAPTURE(optimizer_case.name, memory);
+      Exchange exchange;
+      const auto sum = [&](const Tensor& own) { return exchange.sum(own); };
+      const auto leaf = [](const Tensor& w) { return w.clone().requires_grad_(); };
+      const Tensor whole = leaf(start);
+      const std::vector<Tensor> shards{leaf(start.slice(1, 0, kCut)), leaf(start.slice(1, kCut))};
+      const auto optimizer = optimizer_case.make({whole}, 1e-2);
+      ProximalStep prox(*optimizer, whole, GroupLasso(lambda));
+      prox.options().memory(memory);
+      const auto first = optimizer_case.make({shards[0]}, 1e-2);
+      const auto second = optimizer_case.make({shards[1]}, 1e-2);
+      ProximalStep step_first(*first, shards[0], ShardedGroupLasso(lambda, sum));
+      ProximalStep step_second(*second, shards[1], ShardedGroupLasso(lambda, sum));
+      step_first.options().memory(memory), step_second.options().memory(memory);
+      for (int step = 0; step < 150; ++step) {
+        const Tensor noise = 0.1 * torch::randn({kRows, kColumns}, torch::kDouble);
+        const auto gradient = [&](const Tensor& w, const Tensor& aim, const Tensor& by) {
+          w.mutable_grad() = (by * (w.detach() - aim)).contiguous();
+        };
+        gradient(whole, target + noise, scale);
+        gradient(shards[0], (target + noise).slice(1, 0, kCut), scale.slice(1, 0, kCut));
+        gradient(shards[1], (target + noise).slice(1, kCut), scale.slice(1, kCut));
+        optimizer->step(), first->step(), second->step();
+        prox.step();
+        std::thread other([&] { step_second.step(); });
+        step_first.step();
+        other.join();
+      }
+      const Tensor joined = torch::cat(shards, 1).detach();
+      REQUIRE(torch::equal(joined == 0, whole == 0));
+      REQUIRE(torch::allclose(joined, whole.detach(), 1e-9, 1e-12));
+      with_zeros += (joined == 0).any().item<bool>();
+    }
+  }
+  REQUIRE(with_zeros > 10);
+}
+
+TEST_CASE("A term of groups cut into two shards has the whole's value and the own gradient") {
+  const Tensor w = torch::randn({6, 5}, torch::kDouble), whole = w.clone().requires_grad_();
+  GroupLasso(0.3)(whole).backward();
+  const double value = GroupLasso(0.3)(whole).item<double>();
+  Exchange exchange;
+  const auto sum = [&](const Tensor& own) { return exchange.sum(own); };
+  std::vector<Tensor> shards{w.slice(1, 0, 2).clone(), w.slice(1, 2).clone()};
+  std::vector<double> values(2);
+  const auto run = [&](std::size_t k) {
+    shards[k].requires_grad_();
+    const Tensor term = ShardedGroupLasso(0.3, sum)(shards[k]);
+    values[k] = term.item<double>();
+    term.backward();
+  };
+  std::thread other([&] { run(1); });
+  run(0);
+  other.join();
+  REQUIRE(values[0] == Approx(value).epsilon(1e-12));
+  REQUIRE(values[1] == Approx(value).epsilon(1e-12));
+  REQUIRE(torch::allclose(torch::cat({shards[0].grad(), shards[1].grad()}, 1), whole.grad()));
 }

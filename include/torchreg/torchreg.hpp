@@ -31,6 +31,7 @@
 #include <torchreg/penalties/mcp.hpp>
 #include <torchreg/penalties/nuclear.hpp>
 #include <torchreg/penalties/scad.hpp>
+#include <torchreg/penalties/sharded_group_lasso.hpp>
 #include <torchreg/penalties/sparse_group_lasso.hpp>
 #include <torchreg/penalty.hpp>
 #include <torchreg/proximal_step.hpp>

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <utility>
 #include <vector>
 
 namespace torchreg::detail {
@@ -50,14 +51,38 @@ inline torch::Tensor shrink_norms(const torch::Tensor& w, const torch::Tensor& s
   return w * (length / norms.masked_fill(norms == 0, 1));
 }
 
-/// The same for a step per entry, in its metric.
-///
-/// z_i = theta w_i / (theta + s_i t), where theta = ||z|| is the root of
-/// phi(theta) = sum (w_i / (theta + s_i t))^2 = 1: by Newton on phi^(-1/2), which is concave, so
-/// each of its steps ends below the root. Three of them start in the middle of the root's bounds.
-/// Of twelve, two are enough where the steps are alike, seven where they differ a hundredfold, all
-/// where they differ 1e8-fold. Entries whose step is 0 stay.
-/// Source: Deleu, Bengio 2021; Moré, Sorensen 1983.
+/// The norms theta of the rows of z, between their bounds low and high: the root of
+/// phi(theta) = sum (w_i / (theta + reach_i))^2 = 1, by Newton on phi^(-1/2), which is concave, so
+/// each of its steps ends below the root. Three of them start in the middle of the bounds. Of
+/// twelve, two are enough where the steps are alike, seven where they differ a hundredfold, all
+/// where they differ 1e8-fold. sums(x, y) are the columns of the rows' sums of two matrices.
+template <class Sums>
+torch::Tensor norms_in_metric(const torch::Tensor& w, const torch::Tensor& reach, torch::Tensor low,
+                              torch::Tensor high, const Sums& sums) {
+  const double inf = std::numeric_limits<double>::infinity();
+  for (int k = 0; k < 12; ++k) {
+    const torch::Tensor theta = k < 3 ? low.sqrt() * high.sqrt() : low;
+    const torch::Tensor distance = theta + reach;
+    const torch::Tensor q = (w / distance).masked_fill(distance == 0, 0), squares = q * q;
+    const auto [phi, slope] = sums(squares, (squares / distance).masked_fill(distance == 0, 0));
+    const torch::Tensor move = phi * (phi.sqrt() - 1) / slope;
+    low = torch::maximum(low, theta + move.masked_fill((slope > 0).logical_not(), -inf));
+    high = torch::minimum(high, theta.masked_fill(phi >= 1, inf));
+  }
+  return low;
+}
+
+/// z_i = theta w_i / (theta + reach_i), reach_i = s_i t; zero where the group is. Entries whose
+/// step is 0 stay.
+inline torch::Tensor shrunk_to(const torch::Tensor& theta, const torch::Tensor& w,
+                               const torch::Tensor& reach, const torch::Tensor& t,
+                               const torch::Tensor& is_zero) {
+  const torch::Tensor distance = theta + reach;
+  const torch::Tensor z = w * (theta / distance).masked_fill(distance == 0, 0);
+  return z.masked_fill(is_zero, 0).where(reach > 0, w.masked_fill(is_zero & (t > 0), 0));
+}
+
+/// The same for a step per entry, in its metric. Source: Deleu, Bengio 2021; Moré, Sorensen 1983.
 inline torch::Tensor shrink_norms_in_metric(const torch::Tensor& w, const torch::Tensor& step,
                                             const torch::Tensor& t) {
   const double inf = std::numeric_limits<double>::infinity();
@@ -68,22 +93,13 @@ inline torch::Tensor shrink_norms_in_metric(const torch::Tensor& w, const torch:
   const torch::Tensor norms = norms_of(w), by_dual = (dual - t).clamp_min(0);
   torch::Tensor low = torch::maximum(norms - most * t, fixed);
   low = torch::maximum(low, (by_dual * least).masked_fill(by_dual == 0, 0));
-  torch::Tensor high = torch::minimum(norms, (by_dual * most).masked_fill(fixed > 0, inf));
+  const torch::Tensor high = torch::minimum(norms, (by_dual * most).masked_fill(fixed > 0, inf));
   const torch::Tensor reach = step * t;
-  for (int k = 0; k < 12; ++k) {
-    const torch::Tensor theta = k < 3 ? low.sqrt() * high.sqrt() : low;
-    const torch::Tensor distance = theta + reach;
-    const torch::Tensor q = (w / distance).masked_fill(distance == 0, 0), squares = q * q;
-    const torch::Tensor phi = sums_of(squares);
-    const torch::Tensor slope = sums_of((squares / distance).masked_fill(distance == 0, 0));
-    const torch::Tensor move = phi * (phi.sqrt() - 1) / slope;
-    low = torch::maximum(low, theta + move.masked_fill((slope > 0).logical_not(), -inf));
-    high = torch::minimum(high, theta.masked_fill(phi >= 1, inf));
-  }
-  const torch::Tensor distance = low + reach;
-  const torch::Tensor z = w * (low / distance).masked_fill(distance == 0, 0);
-  const torch::Tensor is_zero = (dual <= t) & (fixed == 0);
-  return z.masked_fill(is_zero, 0).where(reach > 0, w.masked_fill(is_zero & (t > 0), 0));
+  const auto sums = [](const torch::Tensor& x, const torch::Tensor& y) {
+    return std::pair(sums_of(x), sums_of(y));
+  };
+  const torch::Tensor theta = norms_in_metric(w, reach, low, high, sums);
+  return shrunk_to(theta, w, reach, t, (dual <= t) & (fixed == 0));
 }
 
 /// The prox of t ||w||, for either kind of step.
