@@ -1,5 +1,6 @@
 // What a formula may declare, and what the engine does for it: domain, memory, strengths, data,
 // entries that are no numbers, and a failure in the middle.
+#include <torchreg/check_laws.hpp>
 #include <torchreg/torchreg.hpp>
 
 #include <limits>
@@ -133,6 +134,23 @@ struct ByStep {
   X prox(const X& w, const X& step) const {
     return w * step / (step + step);
   }
+};
+
+/// L1, but for a factor of its slope, one of its threshold, and some of the mean step in each.
+struct Lawless {
+  [[maybe_unused]] static constexpr const char* name = "Lawless";
+  double slope_by, reach_by, mean;
+  Tensor value(const Tensor& w) const { return w.abs(); }
+  Tensor slope(const Tensor& w) const { return slope_by * w.sign(); }
+  Tensor prox(const Tensor& w, const Tensor& step) const {
+    const Tensor reach = reach_by * (step + mean * (step.mean() - step));
+    return w.sign() * (w.abs() - reach).clamp_min(0);
+  }
+};
+
+struct Halving {
+  [[maybe_unused]] static constexpr bool is_constraint = true;
+  Tensor prox(const Tensor& w, const Tensor& /*step*/) const { return w / 2; }
 };
 
 struct TensorLambda {
@@ -286,6 +304,22 @@ TEST_CASE("Strengths: a tensor that requires a gradient is refused beside a slop
   REQUIRE(Penalty(TensorLambda{lambda.detach()})(w).item<double>() == 3);
   torch::NoGradGuard no_grad;
   REQUIRE(Penalty(TensorLambda{lambda})(w).item<double>() == 3);
+}
+
+TEST_CASE("check_laws: right formulas pass, and each law that is broken is named") {
+  torch::manual_seed(2);
+  const auto error = [](const auto& penalty) { return error_of([&] { check_laws(penalty); }); };
+  REQUIRE(error(ElasticNet(0.3, 0.2)).empty());
+  REQUIRE(error(MCP(0.5, 3)).empty());
+  REQUIRE(error(GroupLasso(0.3)).empty());
+  REQUIRE(error(TopK(2)).empty());
+  REQUIRE(contains(error(Penalty(Lawless{2, 1, 0})), "Lawless: the slope is no derivative"));
+  REQUIRE(
+      contains(error(Penalty(Lawless{1, 0.9, 0})), "with one step for all entries the prox of"));
+  REQUIRE(contains(error(Penalty(Lawless{1, 1, 0.1})), "with a step of each entry the prox of"));
+  REQUIRE(
+      contains(error(Penalty(Lawless{std::nan(""), 1, 0})), "Lawless: the slope is not finite"));
+  REQUIRE(contains(error(Penalty(Halving())), "the prox of its own result is another"));
 }
 
 TEST_CASE("A formula with a tensor of its own fits few rows as well as many") {

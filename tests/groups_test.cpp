@@ -11,6 +11,7 @@
 #include <sstream>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -216,29 +217,39 @@ TEST_CASE("Group lasso and sparse group lasso equal bisection in every grouping 
 TEST_CASE("The group prox meets its optimality conditions at condition numbers to 1e8") {
   torch::manual_seed(2);
   const int64_t groups = 500, size = 7;
-  for (const double decades : {0.0, 2.0, 4.0, 8.0}) {
-    for (const double scale : {1e-3, 1.0, 1e3}) {
-      for (const double share : {0.0, 0.1}) {
-        CAPTURE(decades, scale, share);
-        const Tensor s =
-            torch::pow(10, decades * (torch::rand({groups, size}, torch::kDouble) - 0.5));
-        const Tensor x = scale * torch::randn({groups, size}, torch::kDouble) * s.sqrt();
-        const Tensor w = x.clone();
-        const double t = 0.5 * scale, l1 = share * scale;
-        SparseGroupLasso(l1, t, rows().unweighted()).prox_(w, s);
-        const Tensor g = (x - w) / s;  // in l1 d|w| + t d||w||
-        const Tensor norms = w.norm(2, 1, true);
-        const Tensor live = norms > 0;
-        const Tensor smooth = g - t * w / norms.where(live, torch::ones_like(norms));
-        const Tensor off_zero = (smooth - l1 * w.sign()).abs();
-        const Tensor at_zero = (smooth.abs() - l1).clamp_min(0);
-        const Tensor residual = off_zero.where(w != 0, at_zero) / (scale + g.abs());
-        REQUIRE(residual.masked_select(live.expand_as(w)).max().item<double>() < 1e-9);
-        const Tensor dual = (g.abs() - l1).clamp_min(0).norm(2, 1, true);
-        const Tensor dead = dual.masked_select(norms == 0);
-        if (dead.numel() > 0) REQUIRE(dead.max().item<double>() <= t * (1 + 1e-12));
-        REQUIRE(live.any().item<bool>());
-      }
+  // Groups by an index go to LibTorch's operations, rows through registers.
+  const auto by_index = by(torch::arange(groups).unsqueeze(1));
+  for (const auto& grouping : {rows().unweighted(), by_index.unweighted()}) {
+    for (const auto& [decades, scale, share] :
+         std::vector<std::tuple<double, double, double>>{{0, 1, 0},
+                                                         {0, 1e3, 0.1},
+                                                         {2, 1e-3, 0},
+                                                         {2, 1, 0.1},
+                                                         {4, 1e3, 0},
+                                                         {4, 1e-3, 0.1},
+                                                         {8, 1, 0},
+                                                         {8, 1, 0.1},
+                                                         {8, 1e-3, 0},
+                                                         {8, 1e3, 0.1}}) {
+      CAPTURE(grouping.describe(), decades, scale, share);
+      const Tensor s =
+          torch::pow(10, decades * (torch::rand({groups, size}, torch::kDouble) - 0.5));
+      const Tensor x = scale * torch::randn({groups, size}, torch::kDouble) * s.sqrt();
+      const Tensor w = x.clone();
+      const double t = 0.5 * scale, l1 = share * scale;
+      SparseGroupLasso(l1, t, grouping).prox_(w, s);
+      const Tensor g = (x - w) / s;  // in l1 d|w| + t d||w||
+      const Tensor norms = w.norm(2, 1, true);
+      const Tensor live = norms > 0;
+      const Tensor smooth = g - t * w / norms.where(live, torch::ones_like(norms));
+      const Tensor off_zero = (smooth - l1 * w.sign()).abs();
+      const Tensor at_zero = (smooth.abs() - l1).clamp_min(0);
+      const Tensor residual = off_zero.where(w != 0, at_zero) / (scale + g.abs());
+      REQUIRE(residual.masked_select(live.expand_as(w)).max().item<double>() < 1e-9);
+      const Tensor dual = (g.abs() - l1).clamp_min(0).norm(2, 1, true);
+      const Tensor dead = dual.masked_select(norms == 0);
+      if (dead.numel() > 0) REQUIRE(dead.max().item<double>() <= t * (1 + 1e-12));
+      REQUIRE(live.any().item<bool>());
     }
   }
 }
@@ -462,18 +473,23 @@ TEST_CASE("Steps of 0 hold their entries, and strengths of 0 leave all as it was
     REQUIRE(w.isfinite().all().item<bool>());
     return torch::equal(w.masked_select(rests), x.masked_select(rests));
   };
+  const auto by_index = by(torch::arange(6).unsqueeze(1));  // not in registers
   REQUIRE(held(GroupLasso(5)));
+  REQUIRE(held(GroupLasso(5, by_index)));
   REQUIRE(held(SparseGroupLasso(1, 5)));
+  REQUIRE(held(SparseGroupLasso(1, 5, by_index)));
   REQUIRE(held(GroupL0(5)));
   REQUIRE(held(L2Ball(0.01)));
   REQUIRE(held(L1Ball(0.01, rows())));
   REQUIRE(held(Simplex(0.5)));
-  const Tensor w = x.clone();
-  GroupLasso(0.3).prox_(w, steps);  // with entries at rest: still a minimum over the others
-  const Tensor g = (x - w) / steps.where(steps > 0, torch::ones_like(steps));
-  const Tensor expected = 0.6 * w / w.norm(2, 1, true);
-  REQUIRE(
-      torch::allclose(g.masked_select(steps > 0), expected.masked_select(steps > 0), 1e-9, 1e-9));
+  for (const auto& grouping : {rows(), by_index}) {
+    const Tensor w = x.clone();
+    GroupLasso(0.3, grouping).prox_(w, steps);  // entries at rest: still a minimum over the others
+    const Tensor g = (x - w) / steps.where(steps > 0, torch::ones_like(steps));
+    const Tensor expected = 0.6 * w / w.norm(2, 1, true);
+    REQUIRE(
+        torch::allclose(g.masked_select(steps > 0), expected.masked_select(steps > 0), 1e-9, 1e-9));
+  }
   for (const auto& none : {GroupLasso(0), GroupLasso(1, rows().weighted(torch::zeros({6})))}) {
     Tensor tiny = 1e-30 * torch::randn({6, 4}), kept = tiny.clone();
     none.prox_(tiny, 1);
@@ -713,56 +729,58 @@ TEST_CASE("The memory of groups is its definition, step by step, saved and resum
   }
 }
 
-TEST_CASE("Long groups in registers are as those of LibTorch's operations, with memory") {
+TEST_CASE("Groups in registers are as those of LibTorch's operations, with memory") {
   for (const auto type : {torch::kFloat, torch::kDouble}) {
     for (const bool adam : {false, true}) {
       for (const bool by_columns : {false, true}) {
         for (const int64_t memory : {0, 8}) {
-          CAPTURE(type, adam, by_columns, memory);
-          torch::manual_seed(13);
-          const int64_t groups = 12, size = 45;
-          const Tensor truth = torch::randn({groups, 1}).expand({groups, size}).to(type);
-          const auto laid = [&](const Tensor& x) {
-            return (by_columns ? x.t() : x).contiguous().clone();
-          };
-          const Tensor w = laid((0.1 * torch::randn({groups, size})).to(type)).requires_grad_();
-          const Tensor twin = w.detach().clone().requires_grad_();
-          const Tensor number = torch::arange(groups).unsqueeze(by_columns ? 0 : 1);
-          const auto run = [&](auto& first, auto& second) {
-            const auto grouping = by_columns ? columns() : rows();
-            ProximalStep prox(first, w, SparseGroupLasso(0.02, 0.2, grouping).scaled_by(2));
-            ProximalStep slow(second, twin, SparseGroupLasso(0.01, 0.1, by(number)).scaled_by(4));
-            prox.options().memory(memory), slow.options().memory(memory);
-            int64_t changes = 0;
-            Tensor zeros = torch::zeros({groups}, torch::kBool);
-            for (int step = 0; step < 80; ++step) {
-              const Tensor noise = (0.3 * torch::randn({groups, size})).to(type);
-              const Tensor wanted = step < 50 ? truth : -truth.flip(0);
-              Tensor g = laid(noise - wanted) + w.detach();
-              if (by_columns) {
-                g[3].zero_();  // a dead entry of each group
-              } else {
-                g.select(1, 3).zero_();
+          for (const int64_t size : {5, 45}) {
+            CAPTURE(type, adam, by_columns, memory, size);
+            torch::manual_seed(13);
+            const int64_t groups = 12;
+            const Tensor truth = torch::randn({groups, 1}).expand({groups, size}).to(type);
+            const auto laid = [&](const Tensor& x) {
+              return (by_columns ? x.t() : x).contiguous().clone();
+            };
+            const Tensor w = laid((0.1 * torch::randn({groups, size})).to(type)).requires_grad_();
+            const Tensor twin = w.detach().clone().requires_grad_();
+            const Tensor number = torch::arange(groups).unsqueeze(by_columns ? 0 : 1);
+            const auto run = [&](auto& first, auto& second) {
+              const auto grouping = by_columns ? columns() : rows();
+              ProximalStep prox(first, w, SparseGroupLasso(0.02, 0.2, grouping).scaled_by(2));
+              ProximalStep slow(second, twin, SparseGroupLasso(0.01, 0.1, by(number)).scaled_by(4));
+              prox.options().memory(memory), slow.options().memory(memory);
+              int64_t changes = 0;
+              Tensor zeros = torch::zeros({groups}, torch::kBool);
+              for (int step = 0; step < 80; ++step) {
+                const Tensor noise = (0.3 * torch::randn({groups, size})).to(type);
+                const Tensor wanted = step < 50 ? truth : -truth.flip(0);
+                Tensor g = laid(noise - wanted) + w.detach();
+                if (by_columns) {
+                  g[3].zero_();  // a dead entry of each group
+                } else {
+                  g.select(1, 3).zero_();
+                }
+                w.mutable_grad() = g, twin.mutable_grad() = g.clone();
+                first.step(), second.step();
+                prox.step(), slow.step();
+                const double error = type == torch::kFloat ? 2e-4 : 1e-11;
+                REQUIRE(torch::allclose(w, twin, error, error));
+                const Tensor now = (w == 0).all(by_columns ? 0 : 1);
+                REQUIRE(torch::equal(now, (twin == 0).all(by_columns ? 0 : 1)));
+                changes += (now != zeros).sum().template item<int64_t>();
+                zeros = now;
               }
-              w.mutable_grad() = g, twin.mutable_grad() = g.clone();
-              first.step(), second.step();
-              prox.step(), slow.step();
-              const double error = type == torch::kFloat ? 2e-4 : 1e-11;
-              REQUIRE(torch::allclose(w, twin, error, error));
-              const Tensor now = (w == 0).all(by_columns ? 0 : 1);
-              REQUIRE(torch::equal(now, (twin == 0).all(by_columns ? 0 : 1)));
-              changes += (now != zeros).sum().template item<int64_t>();
-              zeros = now;
+              REQUIRE(changes > 0);
+            };
+            if (adam) {
+              torch::optim::Adam a({w}, 0.02), b({twin}, 0.02);
+              run(a, b);
+            } else {
+              const auto options = torch::optim::SGDOptions(0.05).momentum(0.5);
+              torch::optim::SGD a({w}, options), b({twin}, options);
+              run(a, b);
             }
-            REQUIRE(changes > 0);
-          };
-          if (adam) {
-            torch::optim::Adam a({w}, 0.02), b({twin}, 0.02);
-            run(a, b);
-          } else {
-            const auto options = torch::optim::SGDOptions(0.05).momentum(0.5);
-            torch::optim::SGD a({w}, options), b({twin}, options);
-            run(a, b);
           }
         }
       }

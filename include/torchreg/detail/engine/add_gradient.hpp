@@ -29,9 +29,10 @@ inline void check_gradient(const std::string& who, const Parameter& parameter) {
 template <class Formula>
 void check_constant(const Formula& formula, Updates updates) {
   const bool has_numbers = takes_lanes<Formula>() || is_of_norms<Formula>;
-  if (has_numbers || updates.empty() || !torch::GradMode::is_enabled()) return;
+  if (has_numbers || updates.empty()) return;
   if (!is_grouped<Formula>) updates.erase(updates.begin() + 1, updates.end());
   for (Update& update : updates) update.tensors.w = update.tensors.w.detach();
+  const torch::AutoGradMode with_graph(true);
   for (const torch::Tensor& sum : run(Value<Formula>{formula}, updates).sums) {
     TORCH_CHECK_VALUE(!sum.requires_grad(), name_of<Formula>(),
                       ": add_gradient_: a tensor in the formula requires a gradient, and would get "
