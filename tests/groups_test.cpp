@@ -483,12 +483,14 @@ TEST_CASE("Steps of 0 hold their entries, and strengths of 0 leave all as it was
   REQUIRE(held(L1Ball(0.01, rows())));
   REQUIRE(held(Simplex(0.5)));
   for (const auto& grouping : {rows(), by_index}) {
-    const Tensor w = x.clone();
-    GroupLasso(0.3, grouping).prox_(w, steps);  // entries at rest: still a minimum over the others
-    const Tensor g = (x - w) / steps.where(steps > 0, torch::ones_like(steps));
-    const Tensor expected = 0.6 * w / w.norm(2, 1, true);
-    REQUIRE(
-        torch::allclose(g.masked_select(steps > 0), expected.masked_select(steps > 0), 1e-9, 1e-9));
+    for (const double lambda : {0.3, 5.0}) {  // entries at rest: still a minimum over the others
+      const Tensor w = x.clone();
+      GroupLasso(lambda, grouping).prox_(w, steps);
+      const Tensor g = (x - w) / steps.where(steps > 0, torch::ones_like(steps));
+      const Tensor expected = 2 * lambda * w / w.norm(2, 1, true);
+      REQUIRE(torch::allclose(g.masked_select(steps > 0), expected.masked_select(steps > 0), 1e-9,
+                              1e-9));
+    }
   }
   for (const auto& none : {GroupLasso(0), GroupLasso(1, rows().weighted(torch::zeros({6})))}) {
     Tensor tiny = 1e-30 * torch::randn({6, 4}), kept = tiny.clone();
