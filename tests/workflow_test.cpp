@@ -147,6 +147,10 @@ TEST_CASE("add_gradient_: a module's selected parameters, and tensors that requi
   REQUIRE(L1(1).add_gradient_({fixed, free}).item<double>() == 6);
   REQUIRE_FALSE(fixed.grad().defined());
   REQUIRE(torch::equal(free.grad(), torch::ones({3})));
+  const Tensor still = torch::ones({2, 4}), moving = torch::ones({1, 4}).requires_grad_();
+  REQUIRE(GroupLasso(1).add_gradient_({still, moving}).item<double>() == Approx(12));
+  REQUIRE_FALSE(still.grad().defined());
+  REQUIRE(torch::allclose(moving.grad(), torch::ones({1, 4})));
 }
 
 TEST_CASE("add_gradient_: refuses what has no gradient of its own, and changes nothing") {
