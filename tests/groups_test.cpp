@@ -686,7 +686,7 @@ TEST_CASE("The memory of groups is its definition, step by step, saved and resum
           w.detach() - target + 0.5 * torch::randn({rows_count, size}, torch::kDouble);
       optimizer.step();
       const auto moved = numbers(w);
-      const auto s = adam ? numbers(step_size(by_adam, w)) : numbers(step_size(by_sgd, w));
+      const auto s = adam ? numbers(step_size(by_adam, w)) : std::vector<double>();
       prox->step();
       const auto after = numbers(w);
       for (int64_t g = 0; g < rows_count; ++g) {
@@ -695,11 +695,12 @@ TEST_CASE("The memory of groups is its definition, step by step, saved and resum
         };
         auto& model = models[g];
         // SGD's momentum adds up at its first steps: the step is what was taken.
-        std::vector<double> own_step = of(s);
-        if (!adam) {
-          double kappa = 1, factor = 1;
-          for (int k = 0; k < step; ++k) factor = 0.5 * factor + 1;
-          kappa = factor;
+        std::vector<double> own_step;
+        if (adam) {
+          own_step = of(s);
+        } else {
+          double kappa = 1;
+          for (int k = 0; k < step; ++k) kappa = 0.5 * kappa + 1;
           own_step.assign(size, 0.1 * kappa);
         }
         const bool was_zero = model.state == GroupModel::zero;
