@@ -111,7 +111,8 @@ setup() {
 # A unit that includes LibTorch takes up to 2 GB of memory to compile.
 limit_jobs() {
   local cores memory
-  cores=$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
+  # OMP_NUM_THREADS would be nproc's answer.
+  cores=$(env -u OMP_NUM_THREADS nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
   memory=$(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo 2>/dev/null) || :
   jobs=$((${memory:-100000000} / 2000000))
   if ((jobs >= cores)); then
