@@ -169,7 +169,7 @@ class Laws {
 /// * the prox of a constraint, which has no value, leaves its own results.
 ///
 /// A c10::Error says which is broken and where. The random numbers are LibTorch's:
-/// torch::manual_seed before it. Needs #include <torchreg/check_laws.hpp>.
+/// torch::manual_seed before it. This header is no part of torchreg.hpp.
 template <class Formula>
 void check_laws(const Penalty<Formula>& penalty, LawOptions options = {}) {
   detail::Laws<Formula>(penalty, std::move(options)).check();
