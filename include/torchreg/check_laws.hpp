@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -16,7 +15,7 @@
 namespace torchreg {
 
 struct LawOptions {
-  /// Of the tensors that are tried; groups need rows of some length.
+  /// Of the tensors that are tried: one dimension or more, and rows of some length for groups.
   TORCH_ARG(std::vector<int64_t>, shape) = {6, 5};
 
   TORCH_ARG(int64_t, tensors) = 30;
@@ -35,7 +34,7 @@ class Laws {
 
   void check() const {
     for (int64_t k = 0; k < options_.tensors(); ++k) {
-      const double scale = std::vector<double>{0.1, 1, 10}[static_cast<std::size_t>(k % 3)];
+      const double scale = std::pow(10.0, k % 3 - 1);
       torch::Tensor x = scale * torch::randn(options_.shape(), torch::kDouble);
       if (k % 2 == 1) x = x.masked_fill(torch::rand_like(x) < 0.3, 0);
       if constexpr (HasValue<Formula>::value) check_slope(x);

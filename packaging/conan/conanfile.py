@@ -1,4 +1,4 @@
-"""conan create packaging/conan -s compiler.cppstd=17, with LibTorch in the environment's CMAKE_PREFIX_PATH:
+"""conan create packaging/conan -s compiler.cppstd=20, with LibTorch in the environment's CMAKE_PREFIX_PATH:
 it is the consumer's own, from pip, Debian or the zip."""
 
 import os

@@ -103,12 +103,13 @@ struct ShardedGroupLassoFormula {
 /// ||w_g|| of the whole groups.
 ///
 /// sum adds a tensor of doubles up over all processes (c10d's allreduce); it is called in the same
-/// order with the same shapes in each: once by the term and by a step of one size, 13 times in the
-/// metric of a step per entry, some times as often with a memory. All processes have the same
-/// groups, and entries in each. w_g is the root of a group's entries in all processes; what
-/// weighted() says is to be divided by the root of the number of processes. The term's value is R
-/// of the whole in each process, its gradient that of the own entries, its second derivatives see
-/// the own entries alone. lambda as in GroupLasso, as is the result: the same groups are zero.
+/// order with the same shapes in each: once by the term, once by its gradient and by a step of one
+/// size, 13 times in the metric of a step per entry, some times as often with a memory. All
+/// processes have the same groups, and entries in each. w_g is the root of a group's entries in all
+/// processes; what weighted() says is to be divided by the root of the number of processes. The
+/// term's value is R of the whole in each process, its gradient that of the own entries, its second
+/// derivatives see the own entries alone. lambda as in GroupLasso, as is the result: the same
+/// groups are zero.
 class ShardedGroupLasso : public Penalty<detail::ShardedGroupLassoFormula> {
  public:
   ShardedGroupLasso(double lambda, SumOverShards sum, Grouping grouping = rows(),
