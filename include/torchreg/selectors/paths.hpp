@@ -97,11 +97,13 @@ inline Selector matching(const std::string& glob) {
       detail::whole_path);
 }
 
-/// Selects by an ECMAScript regular expression on the whole path.
-inline Selector matching_regex(const std::string& expression) {
-  std::regex regex;
+/// Selects by an ECMAScript regular expression on the whole path. A template, as regular
+/// expressions take a second to compile, which only who selects by one should wait for.
+template <class Regex = std::regex>
+Selector matching_regex(const std::string& expression) {
+  Regex regex;
   try {
-    regex = std::regex(expression);
+    regex = Regex(expression);
   } catch (const std::regex_error& error) {
     TORCH_CHECK_VALUE(false, "select: matching_regex(", detail::literal(expression),
                       ") is not a valid regular expression: ", error.what());

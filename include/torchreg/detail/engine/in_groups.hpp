@@ -47,7 +47,8 @@ class InGroups {
       for (const auto& [index, layout] : problem.parts) {
         const Update& update = updates[index];
         updates_.push_back(&update);
-        const auto has = read_by<Kernel>(presence_of(update.tensors));
+        auto has = presence_of(update.tensors);
+        has.gradient = has.gradient && Kernel::reads_gradient;
         matrices_.emplace_back();
         for_each_operand(
             [&layout = layout](const torch::Tensor& tensor, torch::Tensor& matrix, bool is_read) {
@@ -113,8 +114,9 @@ class InGroups {
       const int64_t width = std::max<int64_t>(problem_.entries, 1);
       if constexpr (!takes_some<Formula>) return rows;
       const torch::Tensor& w = first().w;
-      const int64_t entries = w.is_cpu() ? (Kernel::sums ? kPiece : kPiece * at::get_num_threads())
-                                         : entries_at_once<Kernel>(w, bytes_of(w, w.numel()));
+      const int64_t entries = w.is_cpu()
+                                  ? (Kernel::sums ? kPiece : kPiece * at::get_num_threads())
+                                  : entries_at_once(w, Kernel::arrays, bytes_of(w, w.numel()));
       const torch::Tensor& matrix = matrices_[0].w;
       const bool is_in_place = may_take_lanes() && matrices_.size() == 1 && is_one_step(updates_);
       if (is_in_place && matrix.is_contiguous()) return rows;

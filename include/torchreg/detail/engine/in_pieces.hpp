@@ -8,24 +8,17 @@
 #include <string>
 #include <vector>
 
+#include <torchreg/detail/engine/any_kernel.hpp>
 #include <torchreg/detail/engine/outcome.hpp>
 #include <torchreg/detail/engine/pieces.hpp>
 
 namespace torchreg::detail {
 
-/// Which operands a kernel reads, of those that there are.
-template <class Kernel>
-Operands<bool> read_by(Operands<bool> has) {
-  has.gradient = has.gradient && Kernel::reads_gradient;
-  return has;
-}
-
 /// The executor for all tensors that LibTorch knows, by its own operations: piece by piece.
 class InPieces {
  public:
   /// Carries out all of `todo`.
-  template <class Kernel>
-  static void run(const Kernel& kernel, const Updates& updates, const Indices& todo,
+  static void run(const AnyKernel& kernel, const Updates& updates, const Indices& todo,
                   Outcome& outcome) {
     for (const std::size_t i : todo) {
       run_one(kernel, updates[i], outcome);
@@ -34,18 +27,17 @@ class InPieces {
   }
 
  private:
-  template <class Kernel>
-  static void run_one(const Kernel& kernel, const Update& update, Outcome& outcome) {
+  static void run_one(const AnyKernel& kernel, const Update& update, Outcome& outcome) {
     const torch::Tensor& w = update.tensors.w;
-    if (Kernel::is_separable && w.numel() == 0) return;
-    const int64_t size = piece_size<Kernel>(w);
-    if (!Kernel::is_separable || w.numel() <= size) {
+    if (kernel.is_separable && w.numel() == 0) return;
+    const int64_t size = piece_size(kernel, w);
+    if (!kernel.is_separable || w.numel() <= size) {
       return run_piece(kernel, update.tensors, update.numbers, update.path(), outcome);
     }
     // A formula that takes lanes is arithmetic, which does not throw. Another may, in any piece.
     Operands<torch::Tensor> staged = update.tensors;
-    const auto written = Kernel::writes(presence_of(staged));
-    if (!Kernel::takes_lanes) {
+    const auto written = kernel.writes(presence_of(staged));
+    if (!kernel.takes_lanes) {
       for_each_operand(
           [](torch::Tensor& tensor, bool is_written) {
             if (is_written) tensor = tensor.clone();
@@ -58,7 +50,7 @@ class InPieces {
         run_piece(kernel, piece, update.numbers, update.path() + " (in part)", of_pieces);
       });
     } catch (const c10::Error&) {
-      if (Kernel::takes_lanes) throw;
+      if (kernel.takes_lanes) throw;
       // It may have tensors of its own that fit the whole shape alone; or else that error is right.
       return run_piece(kernel, update.tensors, update.numbers, update.path(), outcome);
     }
@@ -70,15 +62,13 @@ class InPieces {
         update.tensors, staged, written);
   }
 
-  template <class Kernel>
-  static int64_t piece_size(const torch::Tensor& w) {
-    if (w.is_cpu()) return Kernel::sums ? kPiece : kPiece * at::get_num_threads();
-    return entries_at_once<Kernel>(w, bytes_of(w, w.numel()));
+  static int64_t piece_size(const AnyKernel& kernel, const torch::Tensor& w) {
+    if (w.is_cpu()) return kernel.sums ? kPiece : kPiece * at::get_num_threads();
+    return entries_at_once(w, kernel.arrays, bytes_of(w, w.numel()));
   }
 
   /// The kernel on a piece: in the compute type, rounded once where it is written.
-  template <class Kernel>
-  static void run_piece(const Kernel& kernel, const Operands<torch::Tensor>& piece,
+  static void run_piece(const AnyKernel& kernel, const Operands<torch::Tensor>& piece,
                         const Numbers& numbers, const std::string& path, Outcome& outcome) {
     const auto type = compute_type(piece.w.scalar_type());
     const auto has = presence_of(piece);
@@ -87,23 +77,20 @@ class InPieces {
         [&](const torch::Tensor& from, torch::Tensor& to, bool is_read) {
           if (is_read) to = from.to(piece.w.device(), type);
         },
-        piece, x, read_by<Kernel>(has));
-    if constexpr (Kernel::sums) {
-      const torch::Tensor sum = kernel.at(x, has, path).sum();
+        piece, x, kernel.reads(has));
+    if (kernel.sums) {
+      const torch::Tensor sum = kernel.values(kernel.kernel, x, has, path).sum();
       outcome.sums.push_back(numbers.strength == 1 ? sum : sum * numbers.strength);
     }
-    if constexpr (Kernel::has_results) {
-      Kernel own = kernel;
-      own.stored = piece.w.scalar_type();
-      own(x, numbers, has, path);
-      const auto written = Kernel::writes(has);
-      if (written.w) write(piece.w, x.w);
-      for_each_operand(
-          [](const torch::Tensor& to, const torch::Tensor& result, bool is_written) {
-            if (is_written) to.copy_(result);
-          },
-          piece, x, without_w(written));
-    }
+    if (!kernel.has_results) return;
+    kernel.act(kernel.kernel, x, numbers, has, path, piece.w.scalar_type());
+    const auto written = kernel.writes(has);
+    if (written.w) write(piece.w, x.w);
+    for_each_operand(
+        [](const torch::Tensor& to, const torch::Tensor& result, bool is_written) {
+          if (is_written) to.copy_(result);
+        },
+        piece, x, without_w(written));
   }
 
   static Operands<bool> without_w(Operands<bool> written) {

@@ -32,10 +32,9 @@ class Joined {
  public:
   /// Carries out those of `todo` that are alike and small; returns the others, and those for which
   /// the formula throws: why, each alone tells.
-  template <class Kernel>
-  static Indices run(const Kernel& kernel, const Updates& updates, const Indices& todo,
+  static Indices run(const AnyKernel& kernel, const Updates& updates, const Indices& todo,
                      Outcome& outcome) {
-    if (!Kernel::is_separable || todo.size() < 2) return todo;
+    if (!kernel.is_separable || todo.size() < 2) return todo;
     Indices rest;
     int64_t largest = 0;
     for (const std::size_t i : todo) {
@@ -44,7 +43,7 @@ class Joined {
     }
     for (const auto& [kind, alike] : by_kind(updates, todo)) {
       const torch::Tensor& first = updates[alike[0]].tensors.w;
-      const int64_t room = first.is_cpu() ? kPiece : entries_at_once<Kernel>(first, largest);
+      const int64_t room = first.is_cpu() ? kPiece : entries_at_once(first, kernel.arrays, largest);
       const int64_t small = first.is_cpu() ? kPiece / 4 : room;
       Indices batch;
       int64_t entries = 0;
@@ -96,8 +95,7 @@ class Joined {
     return groups;
   }
 
-  template <class Kernel>
-  static bool run_batch(const Kernel& kernel, const Updates& updates, const Indices& batch,
+  static bool run_batch(const AnyKernel& kernel, const Updates& updates, const Indices& batch,
                         Outcome& outcome) {
     Operands<std::vector<torch::Tensor>> parts;
     std::vector<int64_t> sizes;
@@ -110,7 +108,7 @@ class Joined {
           updates[i].tensors, parts);
     }
     Update all = updates[batch[0]];
-    const auto has = presence_of(all.tensors), written = Kernel::writes(has);
+    const auto has = presence_of(all.tensors), written = kernel.writes(has);
     const int64_t entries = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
     for_each_operand(
         [&](const std::vector<torch::Tensor>& list, torch::Tensor& joined, bool is_read) {
@@ -120,7 +118,7 @@ class Joined {
           for (const torch::Tensor& tensor : list) flat.push_back(tensor.reshape({-1}));
           joined = torch::cat(flat);
         },
-        parts, all.tensors, read_by<Kernel>(has));
+        parts, all.tensors, kernel.reads(has));
     Outcome of_all;
     try {
       const Updates one{all};

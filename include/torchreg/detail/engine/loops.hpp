@@ -1,10 +1,12 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include <torchreg/detail/engine/update.hpp>
 #include <torchreg/detail/formula/faces.hpp>
 #include <torchreg/detail/processor/lanes.hpp>
+#include <torchreg/detail/processor/threads.hpp>
 
 #include <torchreg/detail/processor/inline_begin.hpp>
 
@@ -75,6 +77,44 @@ struct SumLoop : Loop<Kernel, T, Has> {
 
   TORCHREG_INLINE double sum() const { return ((a + b) + (c + d)).sum(); }
 };
+
+/// Carries out a span of an update: returns the sum, of a kernel that sums.
+using Pass = double (*)(const void* kernel, const Numbers&, const Operands<void*>&, const Span&);
+
+template <class Kernel, class T, class Has>
+double pass(const void* kernel, const Numbers& numbers, const Operands<void*>& memory,
+            const Span& span) {
+  Operands<T*> arrays;
+  for_each_operand([](void* from, T*& to) { to = static_cast<T*>(from); }, memory, arrays);
+  const Loop<Kernel, T, Has> loop{*static_cast<const Kernel*>(kernel), numbers, arrays};
+  double sum = 0;
+  if constexpr (Kernel::sums) {
+    constexpr int64_t kBlock = 4096;  // added up in blocks, as float has but seven digits
+    for (int64_t i = 0; i < span.size; i += kBlock) {
+      const auto end =
+          run_loop(SumLoop<Kernel, T, Has>(loop), span.begin + i, std::min(kBlock, span.size - i));
+      sum += end.sum();
+    }
+  } else {
+    run_loop(loop, span.begin, span.size);
+  }
+  return sum * numbers.strength;
+}
+
+template <class Kernel, class T, class... Sets>
+Pass loop_among(const Operands<bool>& has, SetList<Sets...> /*sets*/) {
+  Pass found = nullptr;
+  ((found = is_set<Sets>(has) ? &pass<Kernel, T, Sets> : found), ...);
+  return found;
+}
+
+/// The kernel's loop over arrays of float or double; null where there is none for these operands.
+template <class Kernel>
+Pass loop_for(torch::ScalarType type, const Operands<bool>& has) {
+  using Sets = typename Kernel::Sets;
+  return type == torch::kFloat ? loop_among<Kernel, float>(has, Sets())
+                               : loop_among<Kernel, double>(has, Sets());
+}
 
 }  // namespace torchreg::detail
 

@@ -21,11 +21,10 @@ inline int64_t bytes_of(const torch::Tensor& tensor, int64_t entries) {
 }
 
 /// Entries that a kernel takes at once on another device, where each operation is a launch: as many
-/// as its temporaries have room for in three times the largest tensor, or in 64 MiB.
-template <class Kernel>
-int64_t entries_at_once(const torch::Tensor& w, int64_t largest) {
+/// as so many arrays have room for in three times the largest tensor, or in 64 MiB.
+inline int64_t entries_at_once(const torch::Tensor& w, int arrays, int64_t largest) {
   const int64_t room = std::max(int64_t{64} << 20, 3 * largest);
-  return std::max<int64_t>(1, room / bytes_of(w, Kernel::arrays));
+  return std::max<int64_t>(1, room / bytes_of(w, arrays));
 }
 
 /// act(piece) for corresponding pieces of an update's tensors, flat where they lie in memory

@@ -16,9 +16,10 @@ Outcome run(const Kernel& kernel, const Updates& updates, Outcome outcome = {}) 
   } else {
     Indices todo(updates.size());
     std::iota(todo.begin(), todo.end(), std::size_t{0});
-    todo = InLanes<ThisUnit>::run(kernel, updates, todo, outcome);
-    todo = Joined<ThisUnit>::run(kernel, updates, todo, outcome);
-    InPieces::run(kernel, updates, todo, outcome);
+    const AnyKernel any = any_kernel<ThisUnit>(kernel);
+    todo = InLanes<ThisUnit>::run(any, updates, todo, outcome);
+    todo = Joined<ThisUnit>::run(any, updates, todo, outcome);
+    InPieces::run(any, updates, todo, outcome);
   }
   return outcome;
 }

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <string>
+
+#include <torchreg/detail/engine/loops.hpp>
+
+namespace torchreg::detail {
+
+/// A kernel of whatever formula, as the executors see it: they are compiled once for all of them.
+struct AnyKernel {
+  bool takes_lanes;   ///< whether it has loops over registers
+  bool is_separable;  ///< whether it may be carried out on pieces, and on joined tensors
+  bool sums, has_results, reads_gradient;
+  int arrays;  ///< of an update's size that are alive at once, at most
+  Operands<bool> (*writes)(const Operands<bool>& has);
+  const void* kernel;
+
+  /// Its loop over the arrays of these operands; null where there is none.
+  Pass (*loop_for)(torch::ScalarType type, const Operands<bool>& has);
+  /// The values that it sums.
+  torch::Tensor (*values)(const void* kernel, const Operands<torch::Tensor>& x,
+                          const Operands<bool>& has, const std::string& path);
+  /// Its results in place of what `x` has, to be stored in a type.
+  void (*act)(const void* kernel, Operands<torch::Tensor>& x, const Numbers& numbers,
+              const Operands<bool>& has, const std::string& path, torch::ScalarType stored);
+
+  /// Which operands it reads, of those that there are.
+  Operands<bool> reads(Operands<bool> has) const {
+    has.gradient = has.gradient && reads_gradient;
+    return has;
+  }
+};
+
+/// A kernel, which must outlive the result, for the executors of this kind of unit.
+template <class Unit, class Kernel>
+AnyKernel any_kernel(const Kernel& of_formula) {
+  constexpr bool has_loops = Unit::has_simd && Kernel::takes_lanes;
+  AnyKernel any{};
+  any.takes_lanes = Kernel::takes_lanes;
+  any.is_separable = Kernel::is_separable;
+  any.sums = Kernel::sums;
+  any.has_results = Kernel::has_results;
+  any.reads_gradient = Kernel::reads_gradient;
+  any.arrays = Kernel::arrays;
+  any.writes = [](const Operands<bool>& has) { return Kernel::writes(has); };
+  any.kernel = &of_formula;
+  if constexpr (has_loops) any.loop_for = loop_for<Kernel>;
+  if constexpr (Kernel::sums) {
+    any.values = [](const void* kernel, const Operands<torch::Tensor>& x, const Operands<bool>& has,
+                    const std::string& path) {
+      return static_cast<const Kernel*>(kernel)->at(x, has, path);
+    };
+  }
+  if constexpr (Kernel::has_results) {
+    any.act = [](const void* kernel, Operands<torch::Tensor>& x, const Numbers& numbers,
+                 const Operands<bool>& has, const std::string& path, torch::ScalarType stored) {
+      Kernel own = *static_cast<const Kernel*>(kernel);
+      own.stored = stored;
+      own(x, numbers, has, path);
+    };
+  }
+  return any;
+}
+
+}  // namespace torchreg::detail
