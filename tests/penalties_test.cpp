@@ -138,9 +138,11 @@ TEST_CASE("Penalty: a term refuses gradients in forward mode") {
   const auto level = torch::autograd::ForwardADLevel::get_next_idx();
   const Tensor w =
       torch::_make_dual(torch::ones({3}), torch::ones({3}), static_cast<int64_t>(level));
-  REQUIRE(
-      contains(error_of([&] { L1(0.1)
-                              (w); }), "L1: gradients in forward mode are not implemented"));
+  REQUIRE(contains(error_of([&] {
+                     L1(0.1)
+                     (w);
+                   }),
+                   "L1: gradients in forward mode are not implemented"));
   torch::autograd::ForwardADLevel::release_idx(level);
 }
 

@@ -7,7 +7,10 @@
 #include <vector>
 
 #include <torchreg/detail/engine/group_prox.hpp>
+#include <torchreg/detail/engine/group_steps.hpp>
 #include <torchreg/detail/groups/norm_rows.hpp>
+
+#include <torchreg/detail/processor/inline_begin.hpp>
 
 namespace torchreg::detail {
 
@@ -33,16 +36,60 @@ NormArrays<T> arrays_of(const Formula& formula, const Operands<torch::Tensor>& x
   return arrays;
 }
 
-inline void note_write(const torch::Tensor& w) {
-  if (!w.is_inference()) w.unsafeGetTensorImpl()->bump_version();
-}
-
 template <class Unit, class T, class Formula>
 std::vector<int64_t> rows_left(const Formula& formula, const Operands<torch::Tensor>& x,
                                const GroupStep& by, double rate) {
   NormArrays<T> arrays = arrays_of<T>(formula, x, rate, by.strength);
   arrays.newest = by.weight;
   return run_norm_rows<Unit, T>(arrays, x.w.size(0));
+}
+
+/// step <- that of entries with a second moment, none of which is 0, infinite or no number.
+template <class T>
+struct StepsLoop {
+  using Number = Lanes<T>;
+  static constexpr int64_t stride = Number::size;
+  struct WithMoment {
+    static constexpr bool moment = true, mean = false, given = false, factor = false;
+  };
+  const T* moment;
+  T* step;
+  Numbers numbers;
+  Number odd{};  ///< 1 where one is
+
+  StepsLoop(const T* of, T* to, const Numbers& n) : moment(of), step(to), numbers(n) {}
+
+  TORCHREG_INLINE void start() {}
+  TORCHREG_INLINE void operator()(int64_t i, int64_t count) {
+    Operands<Number> x;
+    x.moment = Number::load(moment + i, count);
+    if (count < stride) x.moment = x.moment + (Number(1) - Number(1).first(count));
+    const auto is_usual = (x.moment > 0) & x.moment.isfinite();
+    odd = odd.where(is_usual, Number(1));
+    adaptive_steps(NoSlope(), x, numbers, WithMoment(), NoPath()).step.store(step + i, count);
+  }
+};
+
+template <class T>
+torch::Tensor steps_of_moments(const torch::Tensor& moment, const Numbers& numbers) {
+  torch::Tensor step = torch::empty_like(moment);
+  const StepsLoop<T> loop(moment.data_ptr<T>(), step.data_ptr<T>(), numbers);
+  return run_loop(loop, 0, moment.numel()).odd.sum() == 0 ? step : torch::Tensor();
+}
+
+/// The step of each entry of a part, by its second moment alone; undefined in another case.
+template <class Unit>
+torch::Tensor steps_in_lanes([[maybe_unused]] const Operands<torch::Tensor>& part,
+                             [[maybe_unused]] const Numbers& n) {
+  if constexpr (Unit::has_simd) {
+    const torch::Tensor& moment = part.moment;
+    const bool is_case = moment.defined() && !part.mean.defined() && n.rate != 0 &&
+                         moment.is_contiguous() && moment.numel() > 0;
+    if (!is_case) return {};
+    return moment.scalar_type() == torch::kFloat ? steps_of_moments<float>(moment, n)
+                                                 : steps_of_moments<double>(moment, n);
+  }
+  return {};
 }
 
 /// w, memory and zero of some groups, in place; rows that are left, by LibTorch's operations.
@@ -71,7 +118,8 @@ void norms_in_lanes([[maybe_unused]] const Formula& formula,
           [&](const torch::Tensor& rows, torch::Tensor& own) { own = one_of(rows, row); }, x, one);
       GroupStep by_one = by;
       by_one.steps.step = one_of(by.steps.step, row);
-      by_one.steps.inverse = one_of(by.steps.inverse, row);
+      by_one.steps.inverse = by.steps.inverse.defined() ? one_of(by.steps.inverse, row)
+                                                        : by_one.steps.step.reciprocal();
       const auto to = one;
       GroupProx<Formula>{formula, path}(one, by_one);
       to.w.copy_(one.w);
@@ -102,3 +150,5 @@ bool norms_side_by_side([[maybe_unused]] const Formula& formula,
 }
 
 }  // namespace torchreg::detail
+
+#include <torchreg/detail/processor/inline_end.hpp>

@@ -120,7 +120,7 @@ class InGroups {
       const torch::Tensor& matrix = matrices_[0].w;
       const bool is_in_place = may_take_lanes() && matrices_.size() == 1 && is_one_step(updates_);
       if (is_in_place && matrix.is_contiguous()) return rows;
-      constexpr int64_t kLine = 16;  // of the cache, in floats
+      constexpr int64_t kLine = 32;  // two of the cache, in floats
       int64_t some = entries / width;
       if (are_columns(matrix)) some = std::max<int64_t>(some / kLine, 1) * kLine;
       return std::clamp<int64_t>(some, 1, rows);
@@ -220,6 +220,10 @@ class InGroups {
     Steps<torch::Tensor> steps_of(const std::vector<Operands<torch::Tensor>>& parts,
                                   const Operands<torch::Tensor>& x, int64_t begin,
                                   int64_t count) const {
+      if (may_take_lanes() && parts.size() == 1) {
+        const torch::Tensor step = steps_in_lanes<Unit>(parts[0], updates_[0]->numbers);
+        if (step.defined()) return {step, {}, false};
+      }
       Steps<torch::Tensor> steps = steps_of_parts(kernel_.formula, updates_, parts, x);
       if (!padding_.defined()) return steps;
       const torch::Tensor padding = padding_.narrow(0, begin, count);

@@ -32,19 +32,24 @@ class InLanes {
     passes.reserve(todo.size());
     arrays.reserve(todo.size());
     for (const std::size_t i : todo) {
-      const Pass pass = pass_for(kernel, updates[i]);
+      const Update& update = updates[i];
+      const auto has = presence_of(update.tensors);
+      const Pass pass = pass_for(kernel, update, has);
       if (pass == nullptr) {
         rest.push_back(i);
         continue;
       }
-      append_spans(spans, mine.size(), updates[i].tensors.w);
+      append_spans(spans, mine.size(), update.tensors.w);
       mine.push_back(i);
       passes.push_back(pass);
       // Here, as LibTorch makes lazy copies of tensors outside its threads alone.
       arrays.emplace_back();
-      for_each_operand([](const torch::Tensor& tensor,
-                          void*& array) { array = tensor.defined() ? tensor.data_ptr() : nullptr; },
-                       updates[i].tensors, arrays.back());
+      for_each_operand(
+          [](const torch::Tensor& tensor, void*& array, bool is_written) {
+            array = tensor.defined() ? tensor.data_ptr() : nullptr;
+            if (is_written) note_write(tensor);
+          },
+          update.tensors, arrays.back(), kernel.writes(has));
     }
     std::vector<double> sums(spans.size());
     const bool in_turn =
@@ -54,22 +59,13 @@ class InLanes {
       sums[k] = passes[own](kernel.kernel, updates[mine[own]].numbers, arrays[own], spans[k]);
     });
     outcome.sum = std::accumulate(sums.begin(), sums.end(), outcome.sum);
-    if (!kernel.has_results) return rest;
-    for (const std::size_t i : mine) {
-      const auto& tensors = updates[i].tensors;
-      for_each_operand(
-          [](const torch::Tensor& tensor, bool is_written) {
-            if (is_written && !tensor.is_inference()) tensor.unsafeGetTensorImpl()->bump_version();
-          },
-          tensors, kernel.writes(presence_of(tensors)));
-      outcome.done(i);
-    }
+    if (kernel.has_results) std::for_each(mine.begin(), mine.end(), outcome.done);
     return rest;
   }
 
  private:
   /// Null where the update has none.
-  static Pass pass_for(const AnyKernel& kernel, const Update& update) {
+  static Pass pass_for(const AnyKernel& kernel, const Update& update, Operands<bool> has) {
     const auto& tensors = update.tensors;
     const auto type = tensors.w.scalar_type();
     bool fits = (type == torch::kFloat || type == torch::kDouble) &&
@@ -80,7 +76,6 @@ class InLanes {
         },
         tensors);
     if (!fits) return nullptr;
-    auto has = presence_of(tensors);
     has.factor = has.factor || (kernel.has_results && update.numbers.strength != 1);
     return kernel.loop_for(type, has);
   }

@@ -20,7 +20,7 @@ inline torch::Tensor gathered(const torch::Tensor& rows) {
 /// to <- rows, without -0.0, and rounded once.
 inline void scatter(torch::Tensor to, const torch::Tensor& rows) {
   if (are_columns(to)) {
-    to.t().copy_((rows + 0.0).t().contiguous());
+    to.t().copy_(rows.t().contiguous().add_(0.0));
   } else if (to.scalar_type() == rows.scalar_type()) {
     torch::add_out(to, rows, 0.0);
   } else {

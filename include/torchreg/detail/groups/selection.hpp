@@ -9,6 +9,7 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <numeric>
 #include <type_traits>
 #include <vector>
 
@@ -46,21 +47,23 @@ template <class T>
 std::vector<torch::Tensor> mark_largest(const std::vector<torch::Tensor>& tensors, int64_t keep) {
   using Bits = typename Magnitudes<T>::Bits;
   constexpr int kShift = 8 * sizeof(Bits) - 1 - 12;
-  using Histogram = std::array<int64_t, 1 << 12>;
-  Histogram even{}, odd{};  // the next number does not wait for a count of the same
+  constexpr std::size_t kBins = 1 << 12, kWays = 4;
+  // Several counts, as a number would wait for the one before where both are of the same bin.
+  std::vector<std::array<int64_t, kWays>> counts(kBins);
   for (const torch::Tensor& tensor : tensors) {
     const Magnitudes<T> all(tensor);
-    int64_t i = 0;
-    for (; i + 1 < all.count(); i += 2) ++even[all[i] >> kShift], ++odd[all[i + 1] >> kShift];
-    if (i < all.count()) ++even[all[i] >> kShift];
+    for (int64_t i = 0; i < all.count(); ++i) {
+      ++counts[all[i] >> kShift][static_cast<std::size_t>(i) % kWays];
+    }
   }
-  std::size_t leading = even.size() - 1;
+  const auto count_of = [&](std::size_t bin) {
+    return std::accumulate(counts[bin].begin(), counts[bin].end(), int64_t{0});
+  };
+  std::size_t leading = kBins - 1;
   int64_t left = keep;  // of those with these leading bits
-  for (; leading > 0 && even[leading] + odd[leading] < left; --leading) {
-    left -= even[leading] + odd[leading];
-  }
+  for (; leading > 0 && count_of(leading) < left; --leading) left -= count_of(leading);
   std::vector<Bits> candidates;
-  candidates.reserve(static_cast<std::size_t>(even[leading] + odd[leading]));
+  candidates.reserve(static_cast<std::size_t>(count_of(leading)));
   for (const torch::Tensor& tensor : tensors) {
     const Magnitudes<T> all(tensor);
     for (int64_t i = 0; i < all.count(); ++i) {
@@ -70,16 +73,22 @@ std::vector<torch::Tensor> mark_largest(const std::vector<torch::Tensor>& tensor
   const auto nth = candidates.begin() + (left - 1);
   std::nth_element(candidates.begin(), nth, candidates.end(), std::greater<Bits>());
   const Bits least = *nth;
-  left -= std::count_if(candidates.begin(), nth, [&](Bits bits) { return bits > least; });
+  const auto are_above = [&](Bits bits) { return bits > least; };
+  left -= std::count_if(candidates.begin(), nth, are_above);
+  int64_t surplus = std::count(candidates.begin(), candidates.end(), least) - left;
 
   std::vector<torch::Tensor> marks;
   for (const torch::Tensor& tensor : tensors) {
     const Magnitudes<T> all(tensor);
     marks.push_back(torch::empty_like(tensor));
     T* mark = marks.back().template data_ptr<T>();
-    for (int64_t i = 0; i < all.count(); ++i) {
-      const bool is_kept = all[i] > least || (all[i] == least && left-- > 0);
-      mark[i] = is_kept ? T(1) : T(0);
+    for (int64_t i = 0; i < all.count(); ++i) mark[i] = all[i] < least ? T(0) : T(1);
+  }
+  for (std::size_t k = tensors.size(); surplus > 0 && k-- > 0;) {  // the last of equal ones
+    const Magnitudes<T> all(tensors[k]);
+    T* mark = marks[k].template data_ptr<T>();
+    for (int64_t i = all.count(); surplus > 0 && i-- > 0;) {
+      if (all[i] == least) mark[i] = 0, --surplus;
     }
   }
   return marks;
