@@ -260,6 +260,9 @@ TEST_CASE("MinSparsity zeroes just so many of all tensors together, ties by path
   MinSparsity(0.5).prox_({first, second}, 1);
   REQUIRE(torch::equal(first, torch::ones({3})));
   REQUIRE(torch::equal(second, torch::zeros({3})));
+  const Tensor within = torch::ones({4});
+  MinSparsity(0.5).prox_(within, 1);
+  REQUIRE(torch::equal(within, torch::tensor({1.0F, 1.0F, 0.0F, 0.0F})));
   const Tensor odd = torch::tensor({std::nan(""), 1.0, 2.0, 3.0});
   MinSparsity(0.5).prox_(odd, 1);
   REQUIRE(odd[0].isnan().item<bool>());
