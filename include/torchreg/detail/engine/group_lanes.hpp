@@ -10,8 +10,6 @@
 #include <torchreg/detail/engine/group_steps.hpp>
 #include <torchreg/detail/groups/norm_rows.hpp>
 
-#include <torchreg/detail/processor/inline_begin.hpp>
-
 namespace torchreg::detail {
 
 // Groups of l1 sum |w| + group sum_g w_g ||w_g|| in registers: contiguous matrices of T on the CPU.
@@ -42,54 +40,6 @@ std::vector<int64_t> rows_left(const Formula& formula, const Operands<torch::Ten
   NormArrays<T> arrays = arrays_of<T>(formula, x, rate, by.strength);
   arrays.newest = by.weight;
   return run_norm_rows<Unit, T>(arrays, x.w.size(0));
-}
-
-/// step <- that of entries with a second moment, none of which is 0, infinite or no number.
-template <class T>
-struct StepsLoop {
-  using Number = Lanes<T>;
-  static constexpr int64_t stride = Number::size;
-  struct WithMoment {
-    static constexpr bool moment = true, mean = false, given = false, factor = false;
-  };
-  const T* moment;
-  T* step;
-  Numbers numbers;
-  Number odd{};  ///< 1 where one is
-
-  StepsLoop(const T* of, T* to, const Numbers& n) : moment(of), step(to), numbers(n) {}
-
-  TORCHREG_INLINE void start() {}
-  TORCHREG_INLINE void operator()(int64_t i, int64_t count) {
-    Operands<Number> x;
-    x.moment = Number::load(moment + i, count);
-    if (count < stride) x.moment = x.moment + (Number(1) - Number(1).first(count));
-    const auto is_usual = (x.moment > 0) & x.moment.isfinite();
-    odd = odd.where(is_usual, Number(1));
-    adaptive_steps(NoSlope(), x, numbers, WithMoment(), NoPath()).step.store(step + i, count);
-  }
-};
-
-template <class T>
-torch::Tensor steps_of_moments(const torch::Tensor& moment, const Numbers& numbers) {
-  torch::Tensor step = torch::empty_like(moment);
-  const StepsLoop<T> loop(moment.data_ptr<T>(), step.data_ptr<T>(), numbers);
-  return run_loop(loop, 0, moment.numel()).odd.sum() == 0 ? step : torch::Tensor();
-}
-
-/// The step of each entry of a part, by its second moment alone; undefined in another case.
-template <class Unit>
-torch::Tensor steps_in_lanes([[maybe_unused]] const Operands<torch::Tensor>& part,
-                             [[maybe_unused]] const Numbers& n) {
-  if constexpr (Unit::has_simd) {
-    const torch::Tensor& moment = part.moment;
-    const bool is_case = moment.defined() && !part.mean.defined() && n.rate != 0 &&
-                         moment.is_contiguous() && moment.numel() > 0;
-    if (!is_case) return {};
-    return moment.scalar_type() == torch::kFloat ? steps_of_moments<float>(moment, n)
-                                                 : steps_of_moments<double>(moment, n);
-  }
-  return {};
 }
 
 /// w, memory and zero of some groups, in place; rows that are left, by LibTorch's operations.
@@ -150,5 +100,3 @@ bool norms_side_by_side([[maybe_unused]] const Formula& formula,
 }
 
 }  // namespace torchreg::detail
-
-#include <torchreg/detail/processor/inline_end.hpp>

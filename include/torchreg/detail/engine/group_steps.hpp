@@ -8,6 +8,9 @@
 #include <vector>
 
 #include <torchreg/detail/engine/steps.hpp>
+#include <torchreg/detail/processor/lanes.hpp>
+
+#include <torchreg/detail/processor/inline_begin.hpp>
 
 namespace torchreg::detail {
 
@@ -64,4 +67,54 @@ Steps<torch::Tensor> steps_of_parts(const Formula& formula,
   return {side_by_side(steps), side_by_side(inverses), true};
 }
 
+/// step <- that of entries with a second moment, none of which is 0, infinite or no number.
+template <class T>
+struct StepsLoop {
+  using Number = Lanes<T>;
+  static constexpr int64_t stride = Number::size;
+  struct WithMoment {
+    static constexpr bool moment = true, mean = false, given = false, factor = false;
+  };
+  const T* moment;
+  T* step;
+  Numbers numbers;
+  Number odd{};  ///< 1 where one is
+
+  StepsLoop(const T* of, T* to, const Numbers& n) : moment(of), step(to), numbers(n) {}
+
+  TORCHREG_INLINE void start() {}
+  TORCHREG_INLINE void operator()(int64_t i, int64_t count) {
+    Operands<Number> x;
+    x.moment = Number::load(moment + i, count);
+    if (count < stride) x.moment = x.moment + (Number(1) - Number(1).first(count));
+    const auto is_usual = (x.moment > 0) & x.moment.isfinite();
+    odd = odd.where(is_usual, Number(1));
+    adaptive_steps(NoSlope(), x, numbers, WithMoment(), NoPath()).step.store(step + i, count);
+  }
+};
+
+template <class T>
+torch::Tensor steps_of_moments(const torch::Tensor& moment, const Numbers& numbers) {
+  torch::Tensor step = torch::empty_like(moment);
+  const StepsLoop<T> loop(moment.data_ptr<T>(), step.data_ptr<T>(), numbers);
+  return run_loop(loop, 0, moment.numel()).odd.sum() == 0 ? step : torch::Tensor();
+}
+
+/// The step of each entry of a part, by its second moment alone; undefined in another case.
+template <class Unit>
+torch::Tensor steps_in_lanes([[maybe_unused]] const Operands<torch::Tensor>& part,
+                             [[maybe_unused]] const Numbers& n) {
+  if constexpr (Unit::has_simd) {
+    const torch::Tensor& moment = part.moment;
+    const bool is_case = moment.defined() && !part.mean.defined() && n.rate != 0 &&
+                         moment.is_contiguous() && moment.numel() > 0;
+    if (!is_case) return {};
+    return moment.scalar_type() == torch::kFloat ? steps_of_moments<float>(moment, n)
+                                                 : steps_of_moments<double>(moment, n);
+  }
+  return {};
+}
+
 }  // namespace torchreg::detail
+
+#include <torchreg/detail/processor/inline_end.hpp>

@@ -105,7 +105,8 @@ class TermNode : public torch::autograd::Node {
   bool is_released_ = false;
 };
 
-/// A node as LibTorch holds its own: by an intrusive pointer from 2.13 on, by a shared one before.
+/// A node as LibTorch holds its own: newer versions by an intrusive pointer, others by a shared
+/// one.
 template <class Node, class... Of>
 auto make_node(Of&&... of) {
   if constexpr (std::is_base_of_v<c10::intrusive_ptr_target, Node>) {
