@@ -63,7 +63,7 @@ class Penalty {
   /// parameter per gradient. Half types are computed in float32 and rounded once: a shrinkage below
   /// half a unit in the last place (1.0 - 1e-3 in bfloat16) is rounded away.
   void prox_(const Parameters& parameters, double step) const {
-    detail::check_strength(name() + ": step", step);
+    detail::check_strength(of_step(), step);
     detail::Metric metric;
     metric.rate = step;
     apply(parameters, metric, {});
@@ -80,9 +80,9 @@ class Penalty {
     TORCH_CHECK_VALUE(parameters.size() == 1, name(), ": a tensor of steps is for one tensor, got ",
                       parameters.size());
     torch::NoGradGuard no_grad;
-    detail::check_strengths_in(name() + ": step", step);
+    detail::check_strengths_in(of_step(), step);
     detail::check_floating(name(), parameters);
-    detail::check_broadcasts(name() + ": step", step, parameters[0]);
+    detail::check_broadcasts(of_step(), step, parameters[0]);
     if constexpr (detail::takes_one_step<Formula>) {
       TORCH_CHECK_VALUE(step.numel() == 1, name(), " has no exact prox for a step per entry; ",
                         Formula::instead);
@@ -119,6 +119,13 @@ class Penalty {
 
  private:
   static std::string name() { return detail::name_of<Formula>(); }
+
+  /// Who an error of a step is about. GCC 12 warns of name() + ": step", for no reason.
+  static std::string of_step() {
+    std::string who = name();
+    who += ": step";
+    return who;
+  }
 
   void apply(const Parameters& parameters, const detail::Metric& metric,
              const torch::Tensor& steps) const {

@@ -50,7 +50,7 @@ class TermNode : public torch::autograd::Node {
     set_next_edges(torch::autograd::collect_next_edges(at::TensorList(inputs)));
   }
 
-  std::string name() const override { return slopes_->name() + "Backward"; }
+  std::string name() const override { return c10::str(slopes_->name(), "Backward"); }
 
   torch::autograd::variable_list apply(torch::autograd::variable_list&& outer) override {
     torch::autograd::variable_list gradients(parts_.size());
