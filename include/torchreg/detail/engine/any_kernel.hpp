@@ -10,7 +10,7 @@ namespace torchreg::detail {
 
 /// A kernel of whatever formula, as the executors see it: they are compiled once for all of them.
 struct AnyKernel {
-  bool takes_lanes;   ///< whether it has loops over registers
+  bool takes_lanes;   ///< whether its formula is arithmetic, which does not throw
   bool is_separable;  ///< whether it may be carried out on pieces, and on joined tensors
   bool sums, has_results, reads_gradient;
   int arrays;  ///< of an update's size that are alive at once, at most

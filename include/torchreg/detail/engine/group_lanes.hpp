@@ -7,7 +7,6 @@
 #include <vector>
 
 #include <torchreg/detail/engine/group_prox.hpp>
-#include <torchreg/detail/engine/group_steps.hpp>
 #include <torchreg/detail/groups/norm_rows.hpp>
 
 namespace torchreg::detail {
