@@ -100,11 +100,11 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
 C10_REGISTER_GUARD_IMPL(PrivateUse1, Guard);
 
 #ifdef SIMULATED_HAS_HOOKS
-/// What newer LibTorch asks of a device in backward().
+/// What newer LibTorch asks of a device in backward(). No word of override: 2.6 asks the last alone.
 struct Hooks final : at::PrivateUse1HooksInterface {
-  bool isBuilt() const override { return true; }
-  bool isAvailable() const override { return true; }
-  bool hasPrimaryContext(c10::DeviceIndex) const override { return false; }
+  bool isBuilt() const { return true; }
+  bool isAvailable() const { return true; }
+  bool hasPrimaryContext(c10::DeviceIndex) const { return false; }
 };
 
 const bool has_hooks = [] {
