@@ -1,10 +1,14 @@
 #pragma once
 
+#include <ATen/Parallel.h>
 #include <torch/types.h>
 
+#include <cstdint>
 #include <string>
+#include <type_traits>
 
 #include <torchreg/detail/engine/loops.hpp>
+#include <torchreg/detail/engine/pieces.hpp>
 
 namespace torchreg::detail {
 
@@ -31,12 +35,20 @@ struct AnyKernel {
     has.gradient = has.gradient && reads_gradient;
     return has;
   }
+
+  /// How many entries of w it takes at once.
+  int64_t piece_size(const torch::Tensor& w) const {
+    if (w.is_cpu()) return sums ? kPiece : kPiece * at::get_num_threads();
+    return entries_at_once(w, arrays, bytes_of(w, w.numel()));
+  }
 };
 
 /// A kernel, which must outlive the result, for the executors of this kind of unit.
 template <class Unit, class Kernel>
 AnyKernel any_kernel(const Kernel& of_formula) {
+  using Formula = std::decay_t<decltype(Kernel::formula)>;
   constexpr bool has_loops = Unit::has_simd && Kernel::takes_lanes;
+  constexpr bool is_step_of_groups = Kernel::takes_steps && is_grouped<Formula>;  // by GroupProx
   AnyKernel any{};
   any.takes_lanes = Kernel::takes_lanes;
   any.is_separable = Kernel::is_separable;
@@ -53,7 +65,7 @@ AnyKernel any_kernel(const Kernel& of_formula) {
       return static_cast<const Kernel*>(kernel)->at(x, has, path);
     };
   }
-  if constexpr (Kernel::has_results) {
+  if constexpr (Kernel::has_results && !is_step_of_groups) {
     any.act = [](const void* kernel, Operands<torch::Tensor>& x, const Numbers& numbers,
                  const Operands<bool>& has, const std::string& path, torch::ScalarType stored) {
       Kernel own = *static_cast<const Kernel*>(kernel);

@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include <torchreg/detail/engine/any_groups.hpp>
 #include <torchreg/detail/engine/steps.hpp>
 
 namespace torchreg::detail {
@@ -23,9 +24,8 @@ struct GroupStep {
 /// A group at zero stays there while the prox of its averaged gradient is zero; another goes there
 /// where the step that its memory is long would take it: w is what the optimizer left, y the same
 /// without the penalty's part of N steps. Each result is zero or the textbook prox's value.
-template <class Formula>
 struct GroupProx {
-  const Formula& formula;
+  const AnyGroups& groups;
   const std::string& path;
 
   void operator()(Operands<torch::Tensor>& x, const GroupStep& by) const {
@@ -35,9 +35,7 @@ struct GroupProx {
         moves.defined() ? x.w.masked_fill(x.w.isfinite().logical_not(), 0) : x.w;
     const torch::Tensor textbook = as_stored(prox(w, step * by.strength, x), by.stored);
     torch::Tensor z = as_moved(textbook, moves, x.w);
-    if constexpr (has_slope<Formula>) {
-      if (x.memory.defined()) z = remembered(x, by, w, z, moves);
-    }
+    if (x.memory.defined()) z = remembered(x, by, w, z, moves);
     x.w = z;
   }
 
@@ -54,7 +52,7 @@ struct GroupProx {
     const torch::Tensor held = is_zero(prox(step * averaged, step * by.strength, x)) & was_zero;
 
     const torch::Tensor last = x.memory.masked_fill(was_live.logical_not(), 0);
-    const torch::Tensor slope = slope_at(formula, last, x.data, path) * by.strength;
+    const torch::Tensor slope = groups.slope(groups.formula, last, x.data, path) * by.strength;
     const torch::Tensor far = step / by.weight;
     const torch::Tensor y = w + (far - step) * slope;
     const torch::Tensor fallen = is_zero(prox(y, far * by.strength, x)) & was_live;
@@ -77,7 +75,7 @@ struct GroupProx {
 
   torch::Tensor prox(const torch::Tensor& w, const torch::Tensor& step,
                      const Operands<torch::Tensor>& x) const {
-    return prox_at(formula, w, step, x.data, path);
+    return groups.prox(groups.formula, w, step, x.data, path);
   }
 
   static torch::Tensor is_zero(const torch::Tensor& z) { return (z == 0).all(1, true); }

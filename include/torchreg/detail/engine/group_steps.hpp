@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include <torchreg/detail/engine/any_groups.hpp>
 #include <torchreg/detail/engine/steps.hpp>
 #include <torchreg/detail/processor/lanes.hpp>
 
@@ -19,6 +20,11 @@ namespace torchreg::detail {
 /// Side by side, as one matrix.
 inline torch::Tensor side_by_side(const std::vector<torch::Tensor>& parts) {
   return parts.size() == 1 ? parts[0] : torch::cat(parts, 1);
+}
+
+/// Some rows of a matrix or a column. What is one number, or undefined, is that of all rows.
+inline torch::Tensor some_rows(const torch::Tensor& rows, int64_t begin, int64_t count) {
+  return !rows.defined() || rows.dim() == 0 ? rows : rows.narrow(0, begin, count);
 }
 
 /// Whether all entries have the same step.
@@ -37,11 +43,10 @@ struct KnownSlope {
 struct NoSlope {};
 
 /// The steps of some rows: one for all, or of each entry. `x` are the parts side by side.
-template <class Formula>
-Steps<torch::Tensor> steps_of_parts(const Formula& formula,
-                                    const std::vector<const Update*>& updates,
-                                    const std::vector<Operands<torch::Tensor>>& parts,
-                                    const Operands<torch::Tensor>& x) {
+inline Steps<torch::Tensor> steps_of_parts(const AnyGroups& groups,
+                                           const std::vector<const Update*>& updates,
+                                           const std::vector<Operands<torch::Tensor>>& parts,
+                                           const Operands<torch::Tensor>& x) {
   if (is_one_step(updates)) return plain_steps(x, updates[0]->numbers, Operands<bool>());
   std::vector<torch::Tensor> steps, inverses;
   torch::Tensor slope;
@@ -53,8 +58,8 @@ Steps<torch::Tensor> steps_of_parts(const Formula& formula,
     const int64_t width = parts[k].w.size(1);
     Steps<torch::Tensor> own = plain_steps(parts[k], n, has);
     if (has.moment && n.rate != 0) {
-      if constexpr (has_slope<Formula>) {
-        if (!slope.defined()) slope = slope_at(formula, x.w, x.data, path);
+      if (groups.slope != nullptr) {
+        if (!slope.defined()) slope = groups.slope(groups.formula, x.w, x.data, path);
         own = adaptive_steps(KnownSlope{slope.narrow(1, column, width)}, parts[k], n, has, path);
       } else {
         own = adaptive_steps(NoSlope(), parts[k], n, has, path);

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <ATen/Parallel.h>
 #include <torch/types.h>
 
 #include <algorithm>
@@ -30,7 +29,7 @@ class InPieces {
   static void run_one(const AnyKernel& kernel, const Update& update, Outcome& outcome) {
     const torch::Tensor& w = update.tensors.w;
     if (kernel.is_separable && w.numel() == 0) return;
-    const int64_t size = piece_size(kernel, w);
+    const int64_t size = kernel.piece_size(w);
     if (!kernel.is_separable || w.numel() <= size) {
       return run_piece(kernel, update.tensors, update.numbers, update.path(), outcome);
     }
@@ -60,11 +59,6 @@ class InPieces {
           if (is_written && !to.is_same(from)) to.copy_(from);
         },
         update.tensors, staged, written);
-  }
-
-  static int64_t piece_size(const AnyKernel& kernel, const torch::Tensor& w) {
-    if (w.is_cpu()) return kernel.sums ? kPiece : kPiece * at::get_num_threads();
-    return entries_at_once(w, kernel.arrays, bytes_of(w, w.numel()));
   }
 
   /// The kernel on a piece: in the compute type, rounded once where it is written.

@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include <torchreg/detail/engine/bind.hpp>
 #include <torchreg/detail/engine/in_groups.hpp>
 #include <torchreg/detail/engine/joined.hpp>
 
@@ -12,7 +13,8 @@ namespace torchreg::detail {
 template <class Kernel, class ThisUnit = Unit>
 Outcome run(const Kernel& kernel, const Updates& updates, Outcome outcome = {}) {
   if constexpr (is_grouped<std::decay_t<decltype(kernel.formula)>>) {
-    InGroups<ThisUnit>::run(kernel, updates, outcome);
+    InGroups<ThisUnit>::run(any_groups<ThisUnit>(kernel), problems_of(kernel.formula, updates),
+                            updates, outcome);
   } else {
     Indices todo(updates.size());
     std::iota(todo.begin(), todo.end(), std::size_t{0});
