@@ -7,6 +7,8 @@
 
 #include <torchreg/detail/engine/group_prox.hpp>
 #include <torchreg/detail/engine/group_steps.hpp>
+#include <torchreg/detail/formula/number.hpp>
+#include <torchreg/detail/groups/norm_columns.hpp>
 #include <torchreg/detail/groups/norm_rows.hpp>
 
 namespace torchreg::detail {

@@ -15,6 +15,7 @@
 namespace torchreg::detail {
 
 /// The operands of a problem as matrices with a group in each row: views where they can be.
+template <class Unit>
 class GroupMatrices {
  public:
   GroupMatrices(const AnyKernel& kernel, const Problem& problem, const Updates& updates)
@@ -63,7 +64,7 @@ class GroupMatrices {
       for_each_operand(
           [&](const torch::Tensor& matrix, torch::Tensor& part) {
             if (!matrix.defined()) return;
-            part = gathered(matrix.narrow(0, begin, count)).to(first().w.device(), type_);
+            part = gathered<Unit>(matrix.narrow(0, begin, count)).to(first().w.device(), type_);
           },
           own, parts.back());
     }
@@ -90,7 +91,7 @@ class GroupMatrices {
           [&](const torch::Tensor& matrix, const torch::Tensor& result, bool is_written) {
             if (!is_written || !matrix.defined()) return;
             if (result.data_ptr() == matrix.narrow(0, begin, count).data_ptr()) return;
-            scatter(matrix.narrow(0, begin, count), result.narrow(1, column, width));
+            scatter<Unit>(matrix.narrow(0, begin, count), result.narrow(1, column, width));
           },
           without_zero(own), x, written);
       if (own.zero.defined()) own.zero.narrow(0, begin, count).copy_(x.zero);

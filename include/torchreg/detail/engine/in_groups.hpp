@@ -87,7 +87,7 @@ class InGroups {
   void run_rows(int64_t begin, int64_t count, Outcome& outcome) {
     const AnyKernel& kernel = groups_.kernel;
     const auto parts = matrices_.some(begin, count);
-    Operands<torch::Tensor> x = GroupMatrices::joined(parts);
+    Operands<torch::Tensor> x = GroupMatrices<Unit>::joined(parts);
     x.data = some_rows(weights_, begin, count);
     const auto has = presence_of(x);
     const Numbers& numbers = matrices_.updates()[0]->numbers;
@@ -149,7 +149,7 @@ class InGroups {
   }
 
   const AnyGroups& groups_;
-  GroupMatrices matrices_;
+  GroupMatrices<Unit> matrices_;
   torch::Tensor weights_, in_no_group_, padding_;
   bool has_one_step_ = false;
   bool takes_lanes_ = false;  ///< through registers: norms that lie in memory as floats or doubles

@@ -10,6 +10,7 @@
 
 #include <torchreg/detail/engine/any_kernel.hpp>
 #include <torchreg/detail/engine/outcome.hpp>
+#include <torchreg/detail/formula/number.hpp>
 
 namespace torchreg::detail {
 

@@ -79,7 +79,7 @@ class InPieces {
     if (!kernel.has_results) return;
     kernel.act(kernel.kernel, x, numbers, has, path, piece.w.scalar_type());
     const auto written = kernel.writes(has);
-    if (written.w) write(piece.w, x.w);
+    if (written.w) store(piece.w, x.w);
     for_each_operand(
         [](const torch::Tensor& to, const torch::Tensor& result, bool is_written) {
           if (is_written) to.copy_(result);
@@ -90,15 +90,6 @@ class InPieces {
   static Operands<bool> without_w(Operands<bool> written) {
     written.w = false;
     return written;
-  }
-
-  /// With + 0.0, so that there is no -0.0.
-  static void write(torch::Tensor w, const torch::Tensor& z) {
-    if (w.scalar_type() == z.scalar_type()) {
-      torch::add_out(w, z, 0.0);
-    } else {
-      w.copy_(z + 0.0);
-    }
   }
 };
 

@@ -52,9 +52,4 @@ struct Update {
   const std::string& path() const { return parameter->path; }
 };
 
-/// Tells autograd that an array is written, which it does not see.
-inline void note_write(const torch::Tensor& tensor) {
-  if (!tensor.is_inference()) tensor.unsafeGetTensorImpl()->bump_version();
-}
-
 }  // namespace torchreg::detail

@@ -38,6 +38,18 @@ TORCHREG_INLINE X as_stored(const X& z, torch::ScalarType /*of the register*/) {
   return z;
 }
 
+/// to <- z, rounded once and without -0.0.
+inline void store(torch::Tensor to, const torch::Tensor& z) {
+  if (to.scalar_type() != z.scalar_type()) return void(to.copy_(z + 0.0));
+  const auto on_host = to.options().device(torch::kCPU).requires_grad(false);
+  torch::add_out(to, z, torch::zeros({}, on_host));  // a number would make a temporary
+}
+
+/// Tells autograd that an array is written, which it does not see.
+inline void note_write(const torch::Tensor& tensor) {
+  if (!tensor.is_inference()) tensor.unsafeGetTensorImpl()->bump_version();
+}
+
 /// Read from its bits, as to a compiler with -ffast-math every number is finite.
 inline bool is_finite(double value) {
   std::uint64_t bits;

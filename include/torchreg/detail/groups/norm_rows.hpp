@@ -4,42 +4,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include <torchreg/detail/groups/norm_arrays.hpp>
 #include <torchreg/detail/groups/norm_loops.hpp>
 #include <torchreg/detail/groups/short_groups_loop.hpp>
 #include <torchreg/detail/processor/threads.hpp>
 
 namespace torchreg::detail {
-
-/// A matrix with a group in each row, as arrays: what a step of l1 |w| + t ||w|| reads and writes.
-template <class T>
-struct NormArrays {
-  T *w, *memory, *zero;  ///< the last two may be null
-  const T* steps;        ///< null: `step` for all
-  const T* weights;      ///< of the groups; null: `weight_of_groups`
-  double step, weight_of_groups;
-  double l1, group;  ///< the strengths
-  double newest;     ///< the weight of the newest gradient
-  int64_t size;      ///< of a row
-};
-
-/// The largest sum of squares of T that is a norm's, and the inverse of the least: beyond, it may
-/// have lost what over- or underflowed.
-template <class T>
-constexpr double largest_square = sizeof(T) == 4 ? 1e30 : 1e280;
-
-template <class T>
-bool is_usual_square(double squares) {
-  constexpr double largest = largest_square<T>;
-  return is_finite(squares) && squares < largest && (squares > 1 / largest || squares == 0);
-}
-
-/// What a group is multiplied by, so that its norm becomes smaller by `reach`, or 0.
-inline double factor_of_norm(double norm, double reach) {
-  return reach == 0 ? 1 : norm <= reach ? 0 : (norm - reach) / norm;
-}
 
 /// The prox of l1 |w| + t ||w|| of a row, and its memory, in registers. Rows whose squares are no
 /// numbers of their type, or none, are left to LibTorch's operations.
@@ -179,13 +153,16 @@ class NormRow {
 template <class Unit, class T>
 void run_short_rows(const NormArrays<T>& a, int64_t begin, int64_t end,
                     std::vector<int64_t>& left) {
-  using Loop = ShortGroupsLoop<T>;
   const double weight = a.weights == nullptr ? a.weight_of_groups : 1;
-  const Loop loop({a.w, nullptr, a.step, a.l1}, a.size, a.step * a.group * weight, a.weights,
-                  largest_square<T>);
-  for (int64_t row = begin; row < end; row += Loop::stride) {
-    const int64_t some = std::min(Loop::stride, end - row);
-    if (run_loop(loop, row, some).is_written) continue;
+  const ShortGroups<T> groups({a.w, nullptr, a.step, a.l1}, a.step * a.group * weight, a.weights,
+                              largest_square<T>);
+  const bool are_kernels = a.size == KernelsLoop<T>::size && a.l1 == 0;
+  for (int64_t row = begin; row < end; row += groups.stride) {
+    const int64_t some = std::min(groups.stride, end - row);
+    const bool is_written =
+        are_kernels ? run_loop(KernelsLoop<T>(groups), row, some).is_written
+                    : run_loop(ShortGroupsLoop<T>(groups, a.size), row, some).is_written;
+    if (is_written) continue;
     for (int64_t i = row; i < row + some; ++i) {
       if (!NormRow<Unit, T, false>(a, i).run()) left.push_back(i);
     }
@@ -195,18 +172,13 @@ void run_short_rows(const NormArrays<T>& a, int64_t begin, int64_t end,
 /// All rows, on LibTorch's threads; returns those that were left.
 template <class Unit, class T>
 std::vector<int64_t> run_norm_rows(const NormArrays<T>& arrays, int64_t rows) {
-  std::vector<Span> spans;
-  const int64_t some = std::max<int64_t>(1, 16384 / std::max<int64_t>(arrays.size, 1));
   const bool are_short = arrays.size <= ShortGroupsLoop<T>::longest && arrays.memory == nullptr &&
                          arrays.steps == nullptr;
-  for (int64_t row = 0; row < rows; row += some) {
-    spans.push_back({0, row, std::min(some, rows - row) * arrays.size});
-  }
-  std::vector<std::vector<int64_t>> left(spans.size());
-  for_each_span(spans, at::get_num_threads() == 1, [&](std::size_t k) {
-    const int64_t end = std::min(spans[k].begin + some, rows);
-    if (are_short) return run_short_rows<Unit>(arrays, spans[k].begin, end, left[k]);
-    for (int64_t row = spans[k].begin; row < end; ++row) {
+  const int64_t some = rows_of_block(arrays.size);
+  std::vector<std::vector<int64_t>> left(static_cast<std::size_t>(rows / some + 1));
+  for_each_block(rows, arrays.size, some, [&](std::size_t k, int64_t begin, int64_t end) {
+    if (are_short) return run_short_rows<Unit>(arrays, begin, end, left[k]);
+    for (int64_t row = begin; row < end; ++row) {
       const bool is_done = arrays.steps != nullptr ? NormRow<Unit, T, true>(arrays, row).run()
                                                    : NormRow<Unit, T, false>(arrays, row).run();
       if (!is_done) left[k].push_back(row);
@@ -215,38 +187,6 @@ std::vector<int64_t> run_norm_rows(const NormArrays<T>& arrays, int64_t rows) {
   std::vector<int64_t> all;
   for (const auto& some_left : left) all.insert(all.end(), some_left.begin(), some_left.end());
   return all;
-}
-
-/// One step, without a memory, of groups that lie side by side: row i of the array has entry i of
-/// each. Two passes in the order of memory. False where nothing was written.
-template <class Unit, class T>
-bool run_norm_columns(const NormArrays<T>& arrays, int64_t groups) {
-  constexpr int64_t kBlock = 1024;  // rows, as float has but seven digits
-  const auto index = [](int64_t g) { return static_cast<std::size_t>(g); };
-  std::vector<double> squares(index(groups));
-  std::vector<T> sums(index(groups));
-  GroupEntries<T, false> row{arrays.w, nullptr, arrays.step, arrays.l1};
-  for (int64_t i = 0; i < arrays.size; ++i, row.w += groups) {
-    run_loop(SquaresOfEachLoop<T>(row, sums.data()), 0, groups);
-    if ((i + 1) % kBlock != 0 && i + 1 < arrays.size) continue;
-    for (int64_t g = 0; g < groups; ++g) {
-      squares[index(g)] += static_cast<double>(sums[index(g)]);
-      sums[index(g)] = 0;
-    }
-  }
-  for (int64_t g = 0; g < groups; ++g) {
-    const double of_g = squares[index(g)];
-    if (!is_usual_square<T>(of_g)) return false;
-    const double weight =
-        arrays.weights != nullptr ? double(arrays.weights[g]) : arrays.weight_of_groups;
-    const double reach = arrays.step * arrays.group * weight;
-    sums[index(g)] = static_cast<T>(factor_of_norm(std::sqrt(of_g), reach));
-  }
-  row.w = arrays.w;
-  for (int64_t i = 0; i < arrays.size; ++i, row.w += groups) {
-    run_loop(ScaleEachLoop<T>(row, sums.data()), 0, groups);
-  }
-  return true;
 }
 
 }  // namespace torchreg::detail

@@ -2,11 +2,12 @@
 
 #include <torch/types.h>
 
-#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 #include <torchreg/detail/groups/projections.hpp>
 #include <torchreg/detail/processor/lanes.hpp>
+#include <torchreg/detail/processor/threads.hpp>
 
 #include <torchreg/detail/processor/inline_begin.hpp>
 
@@ -33,35 +34,41 @@ struct Neighbours {
 };
 
 /// z <- w of the `keep` largest root_scores() of each run, of equal ones the first, else 0, in
-/// registers: runs of a few entries, which lie one after the other. What it counts are runs.
+/// registers: runs of a few entries, which lie one after the other.
 template <class T>
-struct LargestOfRunsLoop {
+struct RunEntries {
   using Number = Lanes<T>;
-  static constexpr int64_t stride = 64, longest = kLongestRun;
   const T* w;
   const T* steps;  ///< null: one for all
   T* z;
-  int64_t size;  ///< of a run, at most `longest`
   double keep;
-  const Neighbours<T>& has;
-
-  LargestOfRunsLoop(const T* of, const T* by, T* to, int64_t k, const Neighbours<T>& neighbours)
-      : w(of),
-        steps(by),
-        z(to),
-        size(neighbours.size),
-        keep(static_cast<double>(k)),
-        has(neighbours) {}
 
   TORCHREG_INLINE void start() {}
+
+  TORCHREG_INLINE Number score(const Number& x, int64_t i, int64_t count) const {
+    if (steps == nullptr) return x.abs();
+    return (x.abs() / Number::load(steps + i, count).sqrt()).masked_fill(x == 0, 0);
+  }
+};
+
+/// Of any size up to `longest`; what it counts are runs.
+template <class T>
+struct LargestOfRunsLoop : RunEntries<T> {
+  using Number = Lanes<T>;
+  static constexpr int64_t stride = 64, longest = kLongestRun;
+  int64_t size;  ///< of a run, at most `longest`
+  const Neighbours<T>& has;
+
+  LargestOfRunsLoop(const RunEntries<T>& entries, const Neighbours<T>& neighbours)
+      : RunEntries<T>(entries), size(neighbours.size), has(neighbours) {}
 
   TORCHREG_INLINE void operator()(int64_t first, int64_t runs) {
     T room[longest + stride * longest + longest] = {};
     T* const scores = room + longest;
     const int64_t begin = first * size, count = runs * size;
     for (int64_t i = 0; i < count; i += Number::size) {
-      const Number x = Number::load(w + begin + i, count - i);
-      score(x, begin + i, count - i).store(scores + i, count - i);
+      const Number x = Number::load(this->w + begin + i, count - i);
+      this->score(x, begin + i, count - i).store(scores + i, count - i);
     }
     int64_t lane = 0;
     for (int64_t i = 0; i < count; i += Number::size) {
@@ -74,14 +81,35 @@ struct LargestOfRunsLoop {
                  Number::load(has.earlier[d] + lane, Number::size).where(earlier, Number(0));
       }
       lane = lane + Number::size < size * Number::size ? lane + Number::size : 0;
-      const Number x = Number::load(w + begin + i, count - i);
-      x.masked_fill(before > keep - 0.5, 0).store(z + begin + i, count - i);
+      const Number x = Number::load(this->w + begin + i, count - i);
+      x.masked_fill(before > this->keep - 0.5, 0).store(this->z + begin + i, count - i);
     }
   }
+};
 
-  TORCHREG_INLINE Number score(const Number& x, int64_t i, int64_t count) const {
-    if (steps == nullptr) return x.abs();
-    return (x.abs() / Number::load(steps + i, count).sqrt()).masked_fill(x == 0, 0);
+/// Of runs of four, which stay in their register; what it counts are entries.
+template <class T>
+struct LargestOfFoursLoop : RunEntries<T> {
+  using Number = Lanes<T>;
+  static constexpr int64_t stride = Number::size;
+  T places[stride];  ///< in the run
+
+  explicit LargestOfFoursLoop(const RunEntries<T>& entries) : RunEntries<T>(entries) {
+    for (int64_t i = 0; i < stride; ++i) places[i] = static_cast<T>(i % 4);
+  }
+
+  TORCHREG_INLINE void operator()(int64_t i, int64_t count) const {
+    const Number x = Number::load(this->w + i, count), own = this->score(x, i, count);
+    const Number before = comes_before<1>(own) + comes_before<2>(own) + comes_before<3>(own);
+    x.masked_fill(before > this->keep - 0.5, 0).store(this->z + i, count);
+  }
+
+  /// 1 where the entry `by` places on does.
+  template <int by>
+  TORCHREG_INLINE Number comes_before(const Number& own) const {
+    const Number other = own.template rotated<by>();
+    const auto is_earlier = Number::load(places, stride) > 3.5 - by;
+    return Number(1).where((other > own) | ((other == own) & is_earlier), Number(0));
   }
 };
 
@@ -91,9 +119,17 @@ torch::Tensor largest_of_runs(const torch::Tensor& w, const torch::Tensor& step,
   torch::Tensor z = torch::empty_like(from);
   const torch::Tensor by = step.dim() == 0 ? step : step.expand_as(w).contiguous();
   const T* steps = step.dim() == 0 ? nullptr : by.data_ptr<T>();
-  const Neighbours<T> neighbours(w.size(1));
-  run_loop(LargestOfRunsLoop<T>(from.data_ptr<T>(), steps, z.data_ptr<T>(), k, neighbours), 0,
-           w.size(0));
+  const RunEntries<T> entries{from.data_ptr<T>(), steps, z.data_ptr<T>(), static_cast<double>(k)};
+  const int64_t size = w.size(1);
+  const Neighbours<T> neighbours(size);
+  for_each_block(
+      w.size(0), size, rows_of_block(size), [&](std::size_t /*k*/, int64_t begin, int64_t end) {
+        if constexpr (Lanes<T>::size % 4 == 0) {
+          if (size == 4)
+            return void(run_loop(LargestOfFoursLoop<T>(entries), 4 * begin, 4 * (end - begin)));
+        }
+        run_loop(LargestOfRunsLoop<T>(entries, neighbours), begin, end - begin);
+      });
   return z;
 }
 

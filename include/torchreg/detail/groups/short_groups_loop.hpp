@@ -11,18 +11,43 @@ namespace torchreg::detail {
 /// w <- x max(0, 1 - reach / ||x||) of groups of a few entries, which lie one after the other: what
 /// it counts are groups. Nothing is written where a sum of squares is no usual one.
 template <class T>
-struct ShortGroupsLoop : GroupEntries<T, false> {
+struct ShortGroups : GroupEntries<T, false> {
   using Number = Lanes<T>;
-  static constexpr int64_t stride = 64, longest = 32;
-  int64_t size;      ///< of a group, at most `longest`
+  static constexpr int64_t stride = 64, lanes = Number::size;
   double reach;      ///< of a group of weight 1
   const T* weights;  ///< of the groups; null: 1
   double usual;      ///< the largest square that is usual, and the inverse of the least
   bool is_written = false;
 
-  ShortGroupsLoop(const GroupEntries<T, false>& entries, int64_t of, double by, const T* of_groups,
-                  double largest)
-      : GroupEntries<T, false>(entries), size(of), reach(by), weights(of_groups), usual(largest) {}
+  ShortGroups(const GroupEntries<T, false>& entries, double by, const T* of_groups, double largest)
+      : GroupEntries<T, false>(entries), reach(by), weights(of_groups), usual(largest) {}
+
+  /// sums <- what the groups with these sums of squares are multiplied by; false: one is unusual.
+  TORCHREG_INLINE bool find_factors(T* sums, int64_t first, int64_t groups) const {
+    for (int64_t g = 0; g < groups; g += lanes) {
+      const Number squares = Number::load(sums + g, groups - g), norms = squares.sqrt();
+      // False of NaN.
+      const auto is_usual = ((squares < usual) & (squares > 1 / usual)) | (squares == 0);
+      if ((Number(1).masked_fill(is_usual, 0) > 0).any()) return false;
+      const Number of =
+          weights == nullptr ? Number(1) : Number::load(weights + first + g, groups - g);
+      const Number length = (norms - of * reach).clamp_min(0);
+      const Number factor = (length / norms).masked_fill(norms == 0, 0);
+      factor.masked_fill(of * reach == 0, 1).store(sums + g, groups - g);
+    }
+    return true;
+  }
+};
+
+/// Of any size up to `longest`.
+template <class T>
+struct ShortGroupsLoop : ShortGroups<T> {
+  using typename ShortGroups<T>::Number;
+  using ShortGroups<T>::stride;
+  static constexpr int64_t longest = 32;
+  int64_t size;
+
+  ShortGroupsLoop(const ShortGroups<T>& groups, int64_t of) : ShortGroups<T>(groups), size(of) {}
 
   TORCHREG_INLINE void operator()(int64_t first, int64_t groups) {
     T entries[stride * longest + Number::size];  // squares, and then factors
@@ -38,17 +63,7 @@ struct ShortGroupsLoop : GroupEntries<T, false> {
       for (int64_t i = 0; i < size; ++i) sum += entries[g * size + i];
       sums[g] = sum;
     }
-    for (int64_t g = 0; g < groups; g += Number::size) {
-      const Number squares = Number::load(sums + g, groups - g), norms = squares.sqrt();
-      // False of NaN.
-      const auto is_usual = ((squares < usual) & (squares > 1 / usual)) | (squares == 0);
-      if ((Number(1).masked_fill(is_usual, 0) > 0).any()) return;
-      const Number of =
-          weights == nullptr ? Number(1) : Number::load(weights + first + g, groups - g);
-      const Number length = (norms - of * reach).clamp_min(0);
-      const Number factor = (length / norms).masked_fill(norms == 0, 0);
-      factor.masked_fill(of * reach == 0, 1).store(sums + g, groups - g);
-    }
+    if (!this->find_factors(sums, first, groups)) return;
     for (int64_t g = 0; g < groups; ++g) {  // a group's last store reaches into the next one
       for (int64_t i = 0; i < size; i += Number::size) {
         Number(sums[g]).store(entries + g * size + i, Number::size);
@@ -58,7 +73,51 @@ struct ShortGroupsLoop : GroupEntries<T, false> {
       const Number x = this->shrunk(Number::load(w + i, count - i), Number(this->step));
       (x * Number::load(entries + i, Number::size) + 0).store(w + i, count - i);
     }
-    is_written = true;
+    this->is_written = true;
+  }
+};
+
+/// Of kernels of 3 x 3, without L1: some registers and one entry more, in half the time.
+template <class T>
+struct KernelsLoop : ShortGroups<T> {
+  using typename ShortGroups<T>::Number;
+  using ShortGroups<T>::stride;
+  using ShortGroups<T>::lanes;
+  static constexpr int64_t size = 9, last = size - 1;
+  static_assert(last % lanes == 0);
+
+  explicit KernelsLoop(const ShortGroups<T>& groups) : ShortGroups<T>(groups) {}
+
+  TORCHREG_INLINE void operator()(int64_t first, int64_t groups) {
+    T sums[stride + lanes];
+    T* const w = this->w + first * size;
+    for (int64_t g = 0; g < groups; g += lanes) {
+      const T* const of = w + g * size;
+      const int64_t count = groups - g;
+      const auto squares_of = [&](int64_t k) {
+        Number sum;
+        if (k >= count) return sums[g + k] = 0, sum;
+        for (int64_t i = 0; i < last; i += lanes) {
+          const Number x = Number::load(of + k * size + i, lanes);
+          sum = sum + x * x;
+        }
+        const T x = of[k * size + last];
+        sums[g + k] = x * x;
+        return sum;
+      };
+      const Number squares = Number::sums(squares_of);
+      (squares + Number::load(sums + g, lanes)).store(sums + g, lanes);
+    }
+    if (!this->find_factors(sums, first, groups)) return;
+    for (int64_t g = 0; g < groups; ++g) {
+      T* const of = w + g * size;
+      const Number factor = sums[g];
+      for (int64_t i = 0; i < last; i += lanes) {
+        (Number::load(of + i, lanes) * factor + 0).store(of + i, lanes);
+      }
+      of[last] = of[last] * sums[g] + T(0);
+    }
+    this->is_written = true;
   }
 };
 

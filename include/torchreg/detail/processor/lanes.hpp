@@ -113,6 +113,27 @@ class Lanes {
     return sum;
   }
 
+  /// Within each four lanes: those from the one `by` on, and then from the first.
+  template <int by>
+  TORCHREG_INLINE Lanes rotated() const {
+    Lanes rotated;
+    Simd<T>::template rotate_fours<by>(x_, rotated.x_);
+    return rotated;
+  }
+
+  /// The sum of the k-th of so many registers in lane k, each as of(k) from some k on.
+  template <int64_t count = size, class Of>
+  TORCHREG_INLINE static Lanes sums(const Of& of, int64_t k = 0) {
+    if constexpr (count == 1) {
+      return of(k);
+    } else {
+      const Lanes a = sums<count / 2>(of, k), b = sums<count / 2>(of, k + count / 2);
+      Lanes sum;
+      Simd<T>::add_neighbours(a.x_, b.x_, sum.x_);
+      return sum;
+    }
+  }
+
  private:
   [[gnu::noinline]] static Lanes load_some(const T* from, int64_t count) {
     Vector x = {};

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include <torchreg/detail/processor/inline_begin.hpp>
 
@@ -78,8 +79,17 @@ inline bool cpu_has_simd() { return true; }
 #define TORCHREG_PRIMITIVE TORCHREG_AVX2 static
 #endif
 
+// GCC has the other one from 12 on.
+#ifdef __clang__
+#define TORCHREG_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define TORCHREG_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Indices{__VA_ARGS__})
+#endif
+
 template <class T>
 struct Simd {
+  using Indices __attribute__((vector_size(kVectorBytes))) =
+      std::conditional_t<sizeof(T) == 4, int, long long>;
   using Vector __attribute__((vector_size(kVectorBytes))) = T;
 
   TORCHREG_PRIMITIVE void fill(Vector& x, T value) {
@@ -103,6 +113,30 @@ struct Simd {
 #else
     for (std::size_t i = 0; i < kVectorBytes / sizeof(T); ++i) x[i] = std::sqrt(x[i]);
 #endif
+  }
+
+  /// a[0] + a[1], a[2] + a[3], ... and then the same of b
+  TORCHREG_INLINE static void add_neighbours(const Vector& a, const Vector& b, Vector& sums) {
+    constexpr std::size_t size = kVectorBytes / sizeof(T);
+    if constexpr (size == 8) {
+      sums = TORCHREG_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14) +
+             TORCHREG_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+    } else if constexpr (size == 4) {
+      sums = TORCHREG_SHUFFLE(a, b, 0, 2, 4, 6) + TORCHREG_SHUFFLE(a, b, 1, 3, 5, 7);
+    } else {
+      sums = TORCHREG_SHUFFLE(a, b, 0, 2) + TORCHREG_SHUFFLE(a, b, 1, 3);
+    }
+  }
+
+  /// Within each four entries: those from the one `by` on, and then from the first.
+  template <int by>
+  TORCHREG_INLINE static void rotate_fours(const Vector& x, Vector& rotated) {
+    constexpr int a = by % 4, b = (by + 1) % 4, c = (by + 2) % 4, d = (by + 3) % 4;
+    if constexpr (kVectorBytes / sizeof(T) == 8) {
+      rotated = TORCHREG_SHUFFLE(x, x, a, b, c, d, a + 4, b + 4, c + 4, d + 4);
+    } else {
+      rotated = TORCHREG_SHUFFLE(x, x, a, b, c, d);
+    }
   }
 
   /// Whether any bit is set, of a vector of integers.
@@ -146,5 +180,6 @@ __attribute__((flatten)) TORCHREG_FAST TORCHREG_AVX2 Loop run_loop(Loop loop, in
 #undef TORCHREG_FAST
 #undef TORCHREG_BY_ASSEMBLY
 #undef TORCHREG_PRIMITIVE
+#undef TORCHREG_SHUFFLE
 #undef TORCHREG_HAS_ELEMENTWISE_SQRT
 #include <torchreg/detail/processor/inline_end.hpp>

@@ -36,7 +36,7 @@ inline void for_each_span(const std::vector<Span>& spans, bool in_turn,
   const auto count = static_cast<int64_t>(spans.size());
   int64_t entries = 0;
   for (const Span& span : spans) entries += span.size;
-  if (count < 2 || entries < 2 * at::internal::GRAIN_SIZE || in_turn) {
+  if (count < 2 || entries <= at::internal::GRAIN_SIZE || in_turn) {
     for (std::size_t k = 0; k < spans.size(); ++k) act(k);
     return;
   }
@@ -48,6 +48,23 @@ inline void for_each_span(const std::vector<Span>& spans, bool in_turn,
   const int64_t grain = std::max<int64_t>(1, count * at::internal::GRAIN_SIZE / entries);
   torch::Tensor numbers = torch::arange(count, torch::kLong);
   at::TensorIterator::nullary_op(numbers).for_each(loop, grain);
+}
+
+/// How many rows of so many entries make a block of those that a cache holds.
+inline int64_t rows_of_block(int64_t entries) {
+  return std::max<int64_t>(1, 16384 / std::max<int64_t>(entries, 1));
+}
+
+/// act(k, begin, end) for the k-th block of `some` rows, of so many entries each, likewise.
+template <class Act>
+void for_each_block(int64_t rows, int64_t entries, int64_t some, const Act& act) {
+  std::vector<Span> blocks;
+  for (int64_t row = 0; row < rows; row += some) {
+    blocks.push_back({0, row, std::min(some, rows - row) * entries});
+  }
+  for_each_span(blocks, at::get_num_threads() == 1, [&](std::size_t k) {
+    act(k, blocks[k].begin, std::min(blocks[k].begin + some, rows));
+  });
 }
 
 }  // namespace torchreg::detail

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+
+#include <torchreg/detail/text/checks.hpp>
+
+namespace torchreg::detail {
+
+/// A matrix with a group in each row, as arrays: what a step of l1 |w| + t ||w|| reads and writes.
+template <class T>
+struct NormArrays {
+  T *w, *memory, *zero;  ///< the last two may be null
+  const T* steps;        ///< null: `step` for all
+  const T* weights;      ///< of the groups; null: `weight_of_groups`
+  double step, weight_of_groups;
+  double l1, group;  ///< the strengths
+  double newest;     ///< the weight of the newest gradient
+  int64_t size;      ///< of a row
+};
+
+/// The largest sum of squares of T that is a norm's, and the inverse of the least: beyond, it may
+/// have lost what over- or underflowed.
+template <class T>
+constexpr double largest_square = sizeof(T) == 4 ? 1e30 : 1e280;
+
+template <class T>
+bool is_usual_square(double squares) {
+  constexpr double largest = largest_square<T>;
+  return is_finite(squares) && squares < largest && (squares > 1 / largest || squares == 0);
+}
+
+/// What a group is multiplied by, so that its norm becomes smaller by `reach`, or 0.
+inline double factor_of_norm(double norm, double reach) {
+  return reach == 0 ? 1 : norm <= reach ? 0 : (norm - reach) / norm;
+}
+
+}  // namespace torchreg::detail
