@@ -86,26 +86,32 @@ struct KernelsLoop : ShortGroups<T> {
   static constexpr int64_t size = 9, last = size - 1;
   static_assert(last % lanes == 0);
 
+  /// Of the k-th group, in lanes that are to be added up; that of its last entry goes to `lasts`.
+  struct Squares {
+    const T* w;
+    T* lasts;
+    int64_t groups;
+
+    TORCHREG_INLINE Number operator()(int64_t k) const {
+      Number sum;
+      if (k >= groups) return lasts[k] = 0, sum;
+      for (int64_t i = 0; i < last; i += lanes) {
+        const Number x = Number::load(w + k * size + i, lanes);
+        sum = sum + x * x;
+      }
+      const T x = w[k * size + last];
+      lasts[k] = x * x;
+      return sum;
+    }
+  };
+
   explicit KernelsLoop(const ShortGroups<T>& groups) : ShortGroups<T>(groups) {}
 
   TORCHREG_INLINE void operator()(int64_t first, int64_t groups) {
     T sums[stride + lanes];
     T* const w = this->w + first * size;
     for (int64_t g = 0; g < groups; g += lanes) {
-      const T* const of = w + g * size;
-      const int64_t count = groups - g;
-      const auto squares_of = [&](int64_t k) {
-        Number sum;
-        if (k >= count) return sums[g + k] = 0, sum;
-        for (int64_t i = 0; i < last; i += lanes) {
-          const Number x = Number::load(of + k * size + i, lanes);
-          sum = sum + x * x;
-        }
-        const T x = of[k * size + last];
-        sums[g + k] = x * x;
-        return sum;
-      };
-      const Number squares = Number::sums(squares_of);
+      const Number squares = Number::sums(Squares{w + g * size, sums + g, groups - g});
       (squares + Number::load(sums + g, lanes)).store(sums + g, lanes);
     }
     if (!this->find_factors(sums, first, groups)) return;
