@@ -100,7 +100,7 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
 C10_REGISTER_GUARD_IMPL(PrivateUse1, Guard);
 
 #ifdef SIMULATED_HAS_HOOKS
-/// What newer LibTorch asks of a device in backward(). No word of override: 2.6 asks the last alone.
+/// What newer LibTorch asks of a device in backward(); 2.6 asks the last one alone.
 struct Hooks final : at::PrivateUse1HooksInterface {
   bool isBuilt() const { return true; }
   bool isAvailable() const { return true; }

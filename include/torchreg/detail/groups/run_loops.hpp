@@ -92,11 +92,9 @@ template <class T>
 struct LargestOfFoursLoop : RunEntries<T> {
   using Number = Lanes<T>;
   static constexpr int64_t stride = Number::size;
-  T places[stride];  ///< in the run
+  static constexpr T places[] = {0, 1, 2, 3, 0, 1, 2, 3};  ///< in the run
 
-  explicit LargestOfFoursLoop(const RunEntries<T>& entries) : RunEntries<T>(entries) {
-    for (int64_t i = 0; i < stride; ++i) places[i] = static_cast<T>(i % 4);
-  }
+  explicit LargestOfFoursLoop(const RunEntries<T>& entries) : RunEntries<T>(entries) {}
 
   TORCHREG_INLINE void operator()(int64_t i, int64_t count) const {
     const Number x = Number::load(this->w + i, count), own = this->score(x, i, count);
