@@ -143,6 +143,20 @@ TEST_CASE("Device: penalties of groups and constraints are the CPU's, without a 
   check(NonNegative(GroupLasso(0.3)));
 }
 
+TEST_CASE("Device: linked tensors on two devices are refused, by name") {
+  struct Two : torch::nn::Module {
+    Two() {
+      register_parameter("a", there(torch::ones({2, 3})));
+      register_parameter("b", torch::ones({2}));
+    }
+  };
+  Two two;
+  const GroupLasso both(1, linked({{"a", 0}, {"b", 0}}));
+  const std::string expected = "\"b\" on cpu: their groups need one device";
+  REQUIRE(contains(error_of([&] { both(two); }), expected));
+  REQUIRE(contains(error_of([&] { both.prox_(two, 1); }), expected));
+}
+
 TEST_CASE("Device: a step of groups after every optimizer is the CPU's, with memory") {
   for (const auto& each : optimizer_cases()) {
     CAPTURE(each.name);

@@ -788,7 +788,7 @@ TEST_CASE("Groups in registers are as those of LibTorch's operations, with memor
   }
 }
 
-TEST_CASE("Short groups in registers are as those of LibTorch's operations") {
+TEST_CASE("Short groups and columns in registers are their definition, of tiny and huge ones too") {
   torch::manual_seed(8);
   for (const auto type : {torch::kFloat, torch::kDouble}) {
     for (const int64_t size : {1, 2, 3, 4, 7, 8, 9, 16, 25, 31, 32, 33}) {
@@ -799,18 +799,81 @@ TEST_CASE("Short groups in registers are as those of LibTorch's operations") {
         x[70].mul_(1e-25), x[71].mul_(1e25);  // their squares under- and overflow in float
         x[149].mul_(0.1);
         const Tensor weights = torch::rand({150});
-        const SparseGroupLasso penalty(l1, 0.8, rows().weighted(weights));
-        const Tensor w = proxed([&](const Tensor& v) { penalty.prox_(v, 0.7); }, x);
         const Tensor wide = x.to(torch::kDouble);
         const Tensor shrunk = wide.sign() * (wide.abs() - 0.7 * l1).clamp_min(0);
         const Tensor reach = 0.7 * 0.8 * weights.to(torch::kDouble).unsqueeze(1);
         const Tensor norms = shrunk.norm(2, 1, true);
         const Tensor expected = shrunk * ((norms - reach).clamp_min(0) / norms.clamp_min(1e-99));
-        REQUIRE(torch::allclose(w.to(torch::kDouble), expected, tolerance(type), tolerance(type)));
-        REQUIRE(torch::equal(w == 0, expected == 0));
+        for (const bool by_columns : {false, true}) {
+          const auto grouping = by_columns ? columns() : rows();
+          const SparseGroupLasso penalty(l1, 0.8, grouping.weighted(weights));
+          const auto prox = [&](const Tensor& v) { penalty.prox_(v, 0.7); };
+          const Tensor w = by_columns ? proxed(prox, x.t().contiguous()).t() : proxed(prox, x);
+          REQUIRE(
+              torch::allclose(w.to(torch::kDouble), expected, tolerance(type), tolerance(type)));
+          REQUIRE(torch::equal(w == 0, expected == 0));
+        }
       }
     }
   }
+}
+
+TEST_CASE("An entry whose step is no number rests, and its group is nearest among the others") {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  for (const auto type : {torch::kFloat, torch::kDouble}) {
+    for (const bool in_registers : {true, false}) {
+      for (const int64_t memory : {0, 256}) {
+        CAPTURE(type, in_registers, memory);
+        const Tensor numbers = torch::arange(3).unsqueeze(1);
+        const auto grouping = in_registers ? rows() : by(numbers);
+        const GroupLasso penalty(0.5, grouping);
+        const Tensor w = torch::empty({3, 4}, type).requires_grad_();
+        torch::optim::Adam adam({w}, 0.1);
+        ProximalStep prox(adam, w, penalty);
+        prox.options().memory(memory);
+        Tensor g = torch::linspace(0.5, 2, 12, type).view({3, 4});
+        g[1][2] = nan, g[2][0] = nan;
+        w.mutable_grad() = g;
+        adam.step();
+        torch::NoGradGuard no_grad;
+        w.fill_(2), w[2].fill_(1e-4), w[2][0] = 2;  // as nan_to_num_() would repair it
+        const Tensor expected = w.clone();
+        penalty.prox_(expected, torch::nan_to_num(step_size(adam, w), 0, 0, 0));
+        prox.step();
+        const double error = tolerance(type);
+        REQUIRE(torch::allclose(w, expected, error, error));
+        REQUIRE(w[1][2].item<double>() == 2);
+        REQUIRE((w != 0).all().item<bool>());  // none within a group
+      }
+    }
+  }
+}
+
+TEST_CASE("Steps so short that squares of w / step overflow leave groups as they are") {
+  for (const int64_t memory : {0, 256}) {
+    const Tensor w = torch::ones({4, 5}).requires_grad_();
+    torch::optim::Adam adam({w}, 1e-20);
+    ProximalStep prox(adam, w, GroupLasso(0.1));
+    prox.options().memory(memory);
+    support::step_with(adam, w, torch::ones({4, 5}));
+    prox.step();
+    REQUIRE(torch::equal(w, torch::ones({4, 5})));
+  }
+}
+
+TEST_CASE("Groups of tiny entries become 0.0, not -0.0, and those of no group stay in a step") {
+  const Tensor tiny = torch::full({1, 4}, -1e-17f);
+  GroupLasso(1).prox_(tiny, 0.1);
+  REQUIRE(torch::equal(tiny, torch::zeros({1, 4})));
+  REQUIRE(!tiny.signbit().any().item<bool>());
+  const Tensor w = torch::ones({4}).requires_grad_();
+  torch::optim::SGD sgd({w}, 0.1);
+  ProximalStep prox(sgd, w, GroupLasso(1, by(torch::full({4}, -1))));
+  for (int step = 0; step < 2; ++step) {
+    support::step_with(sgd, w, torch::zeros({4}));
+    prox.step();
+  }
+  REQUIRE(torch::equal(w, torch::ones({4})));
 }
 
 TEST_CASE("Under minibatch noise just the true groups are alive, after every optimizer") {

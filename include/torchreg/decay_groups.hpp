@@ -19,8 +19,8 @@ namespace torchreg {
 ///
 /// Both groups have `options` in all else: LibTorch's groups know their optimizer's options, so
 /// these take the learning rate too. weight_decay >= 0, finite, else an error. The second group is
-/// left out where it would be empty. What the decay means to each optimizer is its own: only with
-/// SGD it is L2(weight_decay).
+/// left out where it would be empty. What the decay means to each optimizer is its own: with
+/// all but AdamW it is L2(weight_decay).
 template <class Module, class Options>
 std::vector<torch::optim::OptimizerParamGroup> decay_groups(const Module& module,
                                                             const Selector& selector,

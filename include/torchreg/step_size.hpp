@@ -10,7 +10,8 @@ namespace torchreg {
 
 /// How far `optimizer` moves an entry of `tensor` per unit of a constant gradient, from its options
 /// and state at this moment: the step of a proximal map that follows optimizer.step(), in units of
-/// parameter per gradient. What ProximalStep uses, for reading.
+/// parameter per gradient. What ProximalStep uses, for reading; it knows a step for entries without
+/// any gradient too.
 ///
 /// - SGD: lr; with momentum mu: lr k, in the limit k = (1 - dampening)/(1 - mu);
 ///   Nesterov: lr (1 + mu k).

@@ -104,7 +104,7 @@ class Grouping {
   torch::Tensor weights(const detail::Layout& layout, int64_t entries,
                         const torch::TensorOptions& options) const {
     if (weighting_ == Weighting::given) {
-      const torch::Tensor column = weights_.to(options).unsqueeze(1);
+      const torch::Tensor column = weights_.to(options, /*non_blocking=*/true).unsqueeze(1);
       return torch::constant_pad_nd(column, {0, 0, 0, layout.rows - layout.groups});
     }
     if (layout.is_regular()) {

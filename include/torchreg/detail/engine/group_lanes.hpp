@@ -34,12 +34,12 @@ NormArrays<T> arrays_of(const NormStrengths& norms, const Operands<torch::Tensor
   return arrays;
 }
 
-template <class Unit, class T>
+template <class T>
 std::vector<int64_t> rows_left(const NormStrengths& norms, const Operands<torch::Tensor>& x,
                                const GroupStep& by, double rate) {
   NormArrays<T> arrays = arrays_of<T>(norms, x, rate, by.strength);
   arrays.newest = by.weight;
-  return run_norm_rows<Unit, T>(arrays, x.w.size(0));
+  return run_norm_rows<T>(arrays, x.w.size(0));
 }
 
 /// w, memory and zero of some groups, in place; rows that are left, by LibTorch's operations.
@@ -55,9 +55,8 @@ void norms_in_lanes([[maybe_unused]] const GroupProx& prox,
         },
         x);
     const NormStrengths& norms = prox.groups.norms;
-    const auto left = x.w.scalar_type() == torch::kFloat
-                          ? rows_left<Unit, float>(norms, x, by, rate)
-                          : rows_left<Unit, double>(norms, x, by, rate);
+    const auto left = x.w.scalar_type() == torch::kFloat ? rows_left<float>(norms, x, by, rate)
+                                                         : rows_left<double>(norms, x, by, rate);
     note_write(x.w);
     for (const int64_t row : left) {
       Operands<torch::Tensor> one;
@@ -70,7 +69,7 @@ void norms_in_lanes([[maybe_unused]] const GroupProx& prox,
                                                         : by_one.steps.step.reciprocal();
       const auto to = one;
       prox(one, by_one);
-      to.w.copy_(one.w);
+      store(to.w, one.w);
       if (to.memory.defined()) to.memory.copy_(one.memory), to.zero.copy_(one.zero);
     }
   }
@@ -89,8 +88,8 @@ bool norms_side_by_side([[maybe_unused]] const NormStrengths& norms,
     const int64_t groups = w.size(0);
     const bool is_done =
         w.scalar_type() == torch::kFloat
-            ? run_norm_columns<Unit>(arrays_of<float>(norms, x, n.rate, n.strength), groups)
-            : run_norm_columns<Unit>(arrays_of<double>(norms, x, n.rate, n.strength), groups);
+            ? run_norm_columns(arrays_of<float>(norms, x, n.rate, n.strength), groups)
+            : run_norm_columns(arrays_of<double>(norms, x, n.rate, n.strength), groups);
     if (is_done) note_write(w);
     return is_done;
   }

@@ -2,7 +2,6 @@
 
 #include <torch/types.h>
 
-#include <limits>
 #include <string>
 
 #include <torchreg/detail/engine/any_groups.hpp>
@@ -10,7 +9,7 @@
 
 namespace torchreg::detail {
 
-/// Matrices with a group in each row, and what a step of theirs needs beside them.
+/// The step of some groups, which are the rows of matrices: finite, and 0 of entries that rest.
 struct GroupStep {
   Steps<torch::Tensor> steps;  ///< 0-dim, or of each entry
   double strength = 1;         ///< of the penalty
@@ -35,7 +34,7 @@ struct GroupProx {
         moves.defined() ? x.w.masked_fill(x.w.isfinite().logical_not(), 0) : x.w;
     const torch::Tensor textbook = as_stored(prox(w, step * by.strength, x), by.stored);
     torch::Tensor z = as_moved(textbook, moves, x.w);
-    if (x.memory.defined()) z = remembered(x, by, w, z, moves);
+    if (x.zero.defined()) z = remembered(x, by, w, z, moves);
     x.w = z;
   }
 
@@ -89,7 +88,7 @@ struct GroupProx {
     const torch::Tensor are_finite = w.isfinite();
     torch::Tensor of_group = are_finite.all(1, true);
     if (by.in_no_group.defined()) of_group = of_group.logical_or(are_finite & by.in_no_group);
-    return of_group & (step > 0) & step.isfinite();
+    return of_group & (step > 0);
   }
 
   static torch::Tensor as_moved(const torch::Tensor& z, const torch::Tensor& moves,

@@ -13,7 +13,7 @@
 #include <torchreg/detail/engine/group_matrices.hpp>
 #include <torchreg/detail/engine/group_prox.hpp>
 #include <torchreg/detail/engine/group_steps.hpp>
-#include <torchreg/detail/engine/pieces.hpp>
+#include <torchreg/detail/engine/total.hpp>
 
 namespace torchreg::detail {
 
@@ -68,7 +68,7 @@ class InGroups {
 
   const torch::Tensor& w() const { return matrices_.first().w; }
 
-  /// Whether all steps of norms are one, and lie in one tensor.
+  /// Whether its norms go through registers, in one tensor and with one step.
   bool is_one_part() const {
     return takes_lanes_ && matrices_.parts().size() == 1 && has_one_step_;
   }
@@ -93,7 +93,7 @@ class InGroups {
     const Numbers& numbers = matrices_.updates()[0]->numbers;
     const std::string& path = matrices_.updates()[0]->path();
     if (kernel.sums) {
-      const torch::Tensor sum = kernel.values(kernel.kernel, x, has, path).sum();
+      const torch::Tensor sum = sum_in_order(kernel.values(kernel.kernel, x, has, path));
       outcome.sums.push_back(numbers.strength == 1 ? sum : sum * numbers.strength);
     }
     if (!kernel.has_results) return;
@@ -140,6 +140,7 @@ class InGroups {
       if (step.defined()) return {step, {}, false};
     }
     Steps<torch::Tensor> steps = steps_of_parts(groups_, updates, parts, x);
+    if (!has_one_step_) steps.step = torch::nan_to_num(steps.step, 0, 0, 0);  // which rests
     if (!padding_.defined()) return steps;
     const torch::Tensor padding = padding_.narrow(0, begin, count);
     steps.step = steps.step.expand_as(x.w).masked_fill(padding, 0);

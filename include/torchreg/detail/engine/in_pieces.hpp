@@ -2,7 +2,7 @@
 
 #include <torch/types.h>
 
-#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -10,6 +10,7 @@
 #include <torchreg/detail/engine/any_kernel.hpp>
 #include <torchreg/detail/engine/outcome.hpp>
 #include <torchreg/detail/engine/pieces.hpp>
+#include <torchreg/detail/engine/total.hpp>
 
 namespace torchreg::detail {
 
@@ -73,7 +74,7 @@ class InPieces {
         },
         piece, x, kernel.reads(has));
     if (kernel.sums) {
-      const torch::Tensor sum = kernel.values(kernel.kernel, x, has, path).sum();
+      const torch::Tensor sum = sum_in_order(kernel.values(kernel.kernel, x, has, path));
       outcome.sums.push_back(numbers.strength == 1 ? sum : sum * numbers.strength);
     }
     if (!kernel.has_results) return;

@@ -39,12 +39,19 @@ constexpr Domain domain_of() {
   return Has<GroupingOf, Formula>::value ? Domain::groups : Domain::entries;
 }
 
+struct NormStrengths;
+
 template <class Formula>
 using Norms = decltype(a<Formula>().norms());
 
 /// Whether it is l1 sum |w| + group sum_g w_g ||w_g||, which has registers of its own.
 template <class Formula>
-constexpr bool is_of_norms = Has<Norms, Formula>::value;
+constexpr bool is_of_norms = [] {
+  if constexpr (Has<Norms, Formula>::value && has_weights<Formula>) {
+    return std::is_same_v<Norms<Formula>, NormStrengths>;
+  }
+  return false;
+}();
 
 template <class Formula>
 constexpr bool is_grouped = domain_of<Formula>() == Domain::groups;

@@ -28,7 +28,7 @@ struct TransposeLoop {
   static constexpr int64_t stride = 64 / sizeof(T);
   const T* from;
   T* to;
-  int64_t from_stride, to_stride, count;
+  int64_t from_stride, to_stride, lines, count;
 
   TORCHREG_INLINE void start() {}
 
@@ -38,7 +38,9 @@ struct TransposeLoop {
       const int64_t columns = count - j < stride ? count - j : stride;
       for (int64_t i = 0; i < rows; ++i) {
         const T* const line = from + (begin + i) * from_stride + j;
-        __builtin_prefetch(line + stride * from_stride);  // which is on a page of its own
+        if (begin + i + stride < lines) {  // one on a page of its own
+          __builtin_prefetch(line + stride * from_stride);
+        }
         for (int64_t k = 0; k < columns; ++k) tile[k][i] = line[k] + T(0);
       }
       for (int64_t k = 0; k < columns; ++k) {
@@ -51,8 +53,8 @@ struct TransposeLoop {
 
 template <class T>
 void transpose(const torch::Tensor& from, const torch::Tensor& to) {
-  const TransposeLoop<T> loop{from.data_ptr<T>(), to.data_ptr<T>(), from.stride(0), to.stride(0),
-                              from.size(1)};
+  const TransposeLoop<T> loop{from.data_ptr<T>(), to.data_ptr<T>(), from.stride(0),
+                              to.stride(0),       from.size(0),     from.size(1)};
   const int64_t some = TransposeLoop<T>::stride * 16;
   for_each_block(
       from.size(0), from.size(1), some,

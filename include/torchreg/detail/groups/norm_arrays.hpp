@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include <torchreg/detail/text/checks.hpp>
+#include <torchreg/detail/formula/number.hpp>
 
 namespace torchreg::detail {
 

@@ -66,7 +66,7 @@ class NormColumns {
 
 /// One step, without a memory, of groups that lie side by side, by two passes in the order of
 /// memory. False where nothing was written.
-template <class Unit, class T>
+template <class T>
 bool run_norm_columns(const NormArrays<T>& arrays, int64_t groups) {
   constexpr int64_t kLine = 64;
   const int64_t lines = groups / kLine / at::get_num_threads() + 1, some = lines * kLine;

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <torch/types.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -16,8 +14,8 @@
 namespace torchreg::detail {
 
 /// The prox of l1 |w| + t ||w|| of a row, and its memory, in registers. Rows whose squares are no
-/// numbers of their type, or none, are left to LibTorch's operations.
-template <class Unit, class T, bool each>
+/// numbers of their type, or no usual ones, are left to LibTorch's operations.
+template <class T, bool each>
 class NormRow {
  public:
   NormRow(const NormArrays<T>& arrays, int64_t row)
@@ -28,16 +26,25 @@ class NormRow {
 
   /// False where nothing was written.
   bool run() {
-    const double squares = squares_of(entries_);
+    double squares = 0;
+    if constexpr (each) {
+      find_bounds();
+      if (!is_usual_square<T>(bounds_.dual)) return false;
+      squares = bounds_.squares;
+    } else {
+      squares = squares_of(entries_);
+    }
     if (!is_usual_square<T>(squares)) return false;
     if (a_.memory == nullptr) return prox(squares), true;
     GroupEntries<T, each> plain = entries_;
     plain.l1 = 0;
     const T state = a_.zero[row_];
+    const bool may_fall = bounds_.fixed == 0;  // an entry at rest keeps its group
     bool to_zero = false;
     if (state > 0) {
       to_zero = std::sqrt(total_of(HeldLoop<T, each>(entries_, a_.memory, a_.newest))) <= t_;
-    } else if (state == 0) {
+      to_zero = to_zero && may_fall;
+    } else if (state == 0 && may_fall) {
       GroupEntries<T, each> last = plain;
       last.w = a_.memory;
       const double norm = std::sqrt(squares_of(last));
@@ -45,7 +52,8 @@ class NormRow {
       to_zero = std::sqrt(fallen(a_.newest, pull, false)) <= t_;
       if (to_zero) fallen(a_.newest, pull, true);
     }
-    if (!to_zero && !(state > 0) && std::sqrt(gradient(false)) <= t_) {  // the textbook's zero
+    const bool is_textbook = may_fall && !to_zero && !(state > 0);
+    if (is_textbook && std::sqrt(gradient(false)) <= t_) {
       to_zero = true;
       gradient(true);
     }
@@ -67,15 +75,32 @@ class NormRow {
  private:
   int64_t begin() const { return row_ * a_.size; }
 
-  /// In blocks, as float has but seven digits.
+  /// take(the loop at its end) in blocks, as float has but seven digits.
+  template <class Loop, class Take>
+  void run_blocks(const Loop& loop, const Take& take) const {
+    constexpr int64_t kBlock = 4096;
+    for (int64_t i = 0; i < a_.size; i += kBlock) {
+      take(run_loop(loop, begin() + i, std::min(kBlock, a_.size - i)));
+    }
+  }
+
   template <class Loop>
   double total_of(const Loop& loop) const {
-    constexpr int64_t kBlock = 4096;
     double total = 0;
-    for (int64_t i = 0; i < a_.size; i += kBlock) {
-      total += run_loop(loop, begin() + i, std::min(kBlock, a_.size - i)).total();
-    }
+    run_blocks(loop, [&](const Loop& end) { total += end.total(); });
     return total;
+  }
+
+  void find_bounds() {
+    run_blocks(BoundsLoop<T>(entries_), [this](const BoundsLoop<T>& end) {
+      bounds_.dual += end.dual.sum();
+      bounds_.fixed += end.fixed.sum();
+      bounds_.squares += end.squares.sum();
+      for (int64_t i = 0; i < Lanes<T>::size; ++i) {
+        bounds_.least = std::min(bounds_.least, end.least.at(i));
+        bounds_.most = std::max(bounds_.most, end.most.at(i));
+      }
+    });
   }
 
   double squares_of(const GroupEntries<T, each>& entries) const {
@@ -107,28 +132,23 @@ class NormRow {
 
   /// As shrink_norms_in_metric(), until the root is found.
   void prox_in_metric() {
-    double dual = 0, fixed = 0, squares = 0, least = 1e30, most = 0;
-    BoundsLoop<T> all(entries_);
-    all = run_loop(all, begin(), a_.size);
-    dual = std::sqrt(all.dual.sum()), fixed = std::sqrt(all.fixed.sum());
-    squares = std::sqrt(all.squares.sum());
-    for (int64_t i = 0; i < Lanes<T>::size; ++i) {
-      least = std::min(least, all.least.at(i)), most = std::max(most, all.most.at(i));
-    }
+    const double dual = std::sqrt(bounds_.dual), fixed = std::sqrt(bounds_.fixed);
+    const double norm = std::sqrt(bounds_.squares);
     if (t_ == 0) return scale_in_metric(1, 0);
     if (dual <= t_ && fixed == 0) {
       std::fill_n(a_.w + begin(), a_.size, T(0));
       return;
     }
     const double by_dual = std::max(dual - t_, 0.0);
-    double low = std::max({squares - most * t_, fixed, by_dual * least});
-    double high = fixed > 0 ? squares : std::min(squares, by_dual * most);
+    double low = std::max({norm - bounds_.most * t_, fixed, by_dual * bounds_.least});
+    double high = fixed > 0 ? norm : std::min(norm, by_dual * bounds_.most);
     const double enough = sizeof(T) == 4 ? 1e-5 : 1e-8;  // its square is below rounding
     for (int k = 0; k < 12; ++k) {
       // The lower bound may be exact: only where it is far off, the middle is better.
       const double theta = k < 3 && high > 2 * low ? std::sqrt(low) * std::sqrt(high) : low;
-      const NewtonLoop<T> loop = run_loop(NewtonLoop<T>(entries_, theta, t_), begin(), a_.size);
-      const double phi = loop.phi.sum(), slope = loop.slope.sum();
+      double phi = 0, slope = 0;
+      run_blocks(NewtonLoop<T>(entries_, theta, t_),
+                 [&](const NewtonLoop<T>& end) { phi += end.phi.sum(), slope += end.slope.sum(); });
       if (!(slope > 0)) break;
       if (phi < 1) high = std::min(high, theta);
       const double next = theta + phi * (std::sqrt(phi) - 1) / slope;
@@ -147,10 +167,16 @@ class NormRow {
   int64_t row_;
   double t_;
   GroupEntries<T, each> entries_;
+
+  /// Of x / s of the entries that move, of those at rest, and of all x: sums of squares; and the
+  /// least and the largest step.
+  struct Bounds {
+    double dual = 0, fixed = 0, squares = 0, least = 1e30, most = 0;
+  } bounds_;
 };
 
 /// Some rows of few entries and one step, without a memory; appends those that were left.
-template <class Unit, class T>
+template <class T>
 void run_short_rows(const NormArrays<T>& a, int64_t begin, int64_t end,
                     std::vector<int64_t>& left) {
   const double weight = a.weights == nullptr ? a.weight_of_groups : 1;
@@ -164,23 +190,23 @@ void run_short_rows(const NormArrays<T>& a, int64_t begin, int64_t end,
                     : run_loop(ShortGroupsLoop<T>(groups, a.size), row, some).is_written;
     if (is_written) continue;
     for (int64_t i = row; i < row + some; ++i) {
-      if (!NormRow<Unit, T, false>(a, i).run()) left.push_back(i);
+      if (!NormRow<T, false>(a, i).run()) left.push_back(i);
     }
   }
 }
 
 /// All rows, on LibTorch's threads; returns those that were left.
-template <class Unit, class T>
+template <class T>
 std::vector<int64_t> run_norm_rows(const NormArrays<T>& arrays, int64_t rows) {
   const bool are_short = arrays.size <= ShortGroupsLoop<T>::longest && arrays.memory == nullptr &&
                          arrays.steps == nullptr;
   const int64_t some = rows_of_block(arrays.size);
   std::vector<std::vector<int64_t>> left(static_cast<std::size_t>(rows / some + 1));
   for_each_block(rows, arrays.size, some, [&](std::size_t k, int64_t begin, int64_t end) {
-    if (are_short) return run_short_rows<Unit>(arrays, begin, end, left[k]);
+    if (are_short) return run_short_rows(arrays, begin, end, left[k]);
     for (int64_t row = begin; row < end; ++row) {
-      const bool is_done = arrays.steps != nullptr ? NormRow<Unit, T, true>(arrays, row).run()
-                                                   : NormRow<Unit, T, false>(arrays, row).run();
+      const bool is_done = arrays.steps != nullptr ? NormRow<T, true>(arrays, row).run()
+                                                   : NormRow<T, false>(arrays, row).run();
       if (!is_done) left[k].push_back(row);
     }
   });

@@ -69,8 +69,15 @@ std::vector<Problem> problems_of(const std::string& who, const Grouping& groupin
       const auto found = index_of.find(slices.path);
       TORCH_CHECK_VALUE(found != index_of.end(), who, ": linked: ", literal(slices.path),
                         " is not among the tensors (frozen?)", did_you_mean(slices.path, paths));
+      const Parameter& parameter = parameter_of(found->second);
+      const Parameter& first =
+          problem.parts.empty() ? parameter : parameter_of(problem.parts[0].index);
+      TORCH_CHECK_VALUE(parameter.tensor.device() == first.tensor.device(), who,
+                        ": linked: ", literal(first.path), " is on ", first.tensor.device(),
+                        " and ", literal(parameter.path), " on ", parameter.tensor.device(),
+                        ": their groups need one device");
       const int64_t groups = problem.parts.empty() ? -1 : problem.layout().groups;
-      const Layout layout = linked_layout(who, slices, parameter_of(found->second), groups);
+      const Layout layout = linked_layout(who, slices, parameter, groups);
       problem.parts.push_back({found->second, layout});
       problem.entries += layout.size;
     }
