@@ -1053,6 +1053,15 @@ TEST_CASE("Links: errors name the path, the dimension and the sizes") {
                    "; use SGD with momentum"));
 }
 
+TEST_CASE("Weights are refused by formulas that take none") {
+  const auto weighted = rows().weighted(torch::ones({2}));
+  REQUIRE(contains(error_of([&] {
+                     L1Ball(1, weighted).prox_(torch::ones({2, 3}), 1);
+                   }),
+                   "L1Ball takes no weights of groups: leave weighted() out"));
+  GroupLasso(1, weighted).prox_(torch::ones({2, 3}), 1);
+}
+
 TEST_CASE("Weights of links are one for each group") {
   torch::nn::Linear fc(2, 3);
   const Links units = linked({{"weight", 0}, {"bias", 0}});

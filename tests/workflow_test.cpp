@@ -208,6 +208,24 @@ TEST_CASE("stationarity: the closed forms, in every dtype and layout, with facto
   }
 }
 
+TEST_CASE("stationarity: a constraint on floats is at its solution where the gradient leaves it") {
+  const auto largest = [](const auto& constraint, double gradient) {
+    torch::manual_seed(4);
+    const Tensor w = torch::randn({3, 5}).abs() + 1;
+    constraint.prox_(w, 1);
+    const Tensor outward = -w / w.norm();
+    w.requires_grad_();
+    w.mutable_grad() = gradient == 0 ? outward : torch::full({3, 5}, gradient);
+    return stationarity(w, constraint).largest;
+  };
+  REQUIRE(largest(Box(-0.3, 0.3), -1) < 1e-3);
+  REQUIRE(largest(NonNegative(), 1) > 0.9);  // of entries inside
+  REQUIRE(largest(L2Ball(1.3, whole()), 0) < 1e-3);
+  REQUIRE(largest(L1Ball(1.3, rows()), -1) < 1e-3);
+  REQUIRE(largest(L1Ball(0.1, rows()), -1) < 1e-3);
+  REQUIRE(largest(Simplex(1, rows()), -1) < 1e-3);
+}
+
 TEST_CASE("stationarity: a user's formula by autograd, a constraint, and one of whole tensors") {
   const Tensor w = row({0, 0, 0.5, -0.5, 5, -1, 1, 1}), g = row({0.4, 3, 1, 1, 0.25, -2, 2, -2});
   const Tensor mcp = row({0, 2, 1 + (1 - 0.5 / 3), 1 - (1 - 0.5 / 3), 0.25, 0, 0, 0});

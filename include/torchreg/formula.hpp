@@ -23,7 +23,12 @@ namespace torchreg {
 //   static constexpr bool takes_lanes = true;    its templates do for registers too
 //   static constexpr Domain domain = ...;        else of groups with a `grouping`, or of entries
 //   static constexpr Memory memory = ...;        else of entries or groups, as the domain is
-//   static constexpr bool is_constraint = true;  as a term it shall not compile
+//   static constexpr bool is_constraint = true;  as a term it shall not compile; a constraint of
+//                                                entries says Memory::none too
+//   static constexpr bool has_other_kinks = true;  its value has kinks where no entry is 0, which
+//                                                stationarity() must know of
+//   static constexpr const char* instead = ...;  its prox takes one step for all entries, and after
+//                                                an adaptive optimizer this is what to use
 //   void check() const;                          throws where strengths do not go together
 //   bool makes_zeros() const;                    whether these strengths need a memory
 //   std::vector<Strength> strengths() const;     checked at each use
@@ -34,19 +39,19 @@ namespace torchreg {
 // With data, they are the last argument of value, slope and prox. They broadcast to the parameter,
 // and are cut, moved and cast as it is; to autograd they are constants. Those of a parameter are
 // asked for once, where a ProximalStep is made; those of several parameters at each step, for all
-// that take one, with steps of their shapes, and by a term without steps.
+// that take one, with steps of their shapes, and by a term without steps. Such are marks of what is
+// kept: scaled_by() does not reach them, and stationarity() and lambda_max() find them at w.
 //
 // A formula of groups has a public member `Grouping grouping`, and gets matrices of G x n: a group
-// in each row, n the longest, padded with 0 and with steps of 1. Its step is 0-dim or G x n; its
-// value returns a number for each group, or for each entry. It may declare
+// in each row, n the longest, padded with 0 and with steps of 1. Its step is 0-dim or G x n, where
+// entries that rest have 0, which its prox must be able to take; its value returns a number for
+// each group, or for each entry. It may declare
 //
 //   static constexpr bool takes_weights = true;  the groups' weights, 0-dim or G x 1, are the last
-//                                                argument of value, slope and prox
+//                                                argument of value, slope and prox; entries in
+//                                                no group, which others do not get, have 0
 //   static constexpr bool takes_some = true;     any of the groups may be passed without the others
 //   static constexpr bool rests_in_padding = true;  which has steps of 0
-//   static constexpr bool has_other_kinks = true;  than where an entry is 0
-//   static constexpr const char* instead = ...;  its prox takes one step for all entries, and after
-//                                                an adaptive optimizer this is what to use
 //
 // X is torch::Tensor or, with takes_lanes, a register of several entries, by which a tensor on the
 // CPU is read and written once. Registers have + - * / > < <= == != & | and Tensor's abs, sign,

@@ -92,7 +92,8 @@ struct MinSparsityFormula {
 }  // namespace detail
 
 /// A constraint: at least a fraction of all entries of the selected tensors together is zero:
-/// global magnitude pruning. With a grouping, of all their groups.
+/// global magnitude pruning. With a grouping, of all their groups. A tensor that takes no step, as
+/// one that is frozen, is left as it is and not counted.
 ///
 /// Keeps those of largest w^2 / step, of a group that sum over its size, so ceil(fraction n)
 /// entries or more are zero after every step; of equal ones those first in the order of paths, then

@@ -60,6 +60,9 @@ class Grouping {
   /// As it is written: rows(), rows(64), blocks(4, 4), by(index).
   std::string describe() const { return text_ + suffix_; }
 
+  /// Whether weights were given.
+  bool is_weighted() const { return weighting_ == Weighting::given; }
+
   /// How many groups a tensor has.
   int64_t count(const torch::Tensor& tensor) const {
     return layout("Grouping", {"tensor 0", tensor}).groups;

@@ -68,7 +68,8 @@ std::vector<Problem> problems_of(const std::string& who, const Grouping& groupin
     for (const Slices& slices : link.members) {
       const auto found = index_of.find(slices.path);
       TORCH_CHECK_VALUE(found != index_of.end(), who, ": linked: ", literal(slices.path),
-                        " is not among the tensors (frozen?)", did_you_mean(slices.path, paths));
+                        " is not among the tensors (frozen, or left out by the selector?)",
+                        did_you_mean(slices.path, paths));
       const Parameter& parameter = parameter_of(found->second);
       const Parameter& first =
           problem.parts.empty() ? parameter : parameter_of(problem.parts[0].index);
@@ -91,6 +92,11 @@ std::vector<Problem> problems_of(const std::string& who, const Grouping& groupin
 template <class Formula, class ParameterOf>
 std::vector<Problem> problems_of(const Formula& formula, std::size_t count,
                                  const ParameterOf& parameter_of) {
+  static_assert(!has_own_data<Formula>,
+                "this penalty of groups has data, which reach no group: say  takes_weights = true  "
+                "and give them as grouping.weighted(...)");
+  TORCH_CHECK_VALUE(has_weights<Formula> || !formula.grouping.is_weighted(), name_of<Formula>(),
+                    " takes no weights of groups: leave weighted() out");
   auto problems = problems_of(name_of<Formula>(), formula.grouping, count, parameter_of);
   if constexpr (!has_weights<Formula>) {
     for (Problem& problem : problems) {

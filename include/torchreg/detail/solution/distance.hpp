@@ -2,6 +2,8 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <string>
 #include <tuple>
@@ -30,17 +32,27 @@ inline torch::Tensor gradient_for(const std::string& who, const Parameter& param
   return gradient.detach();
 }
 
+/// What an entry of a type may be off by, relative to it.
+inline double rounding_of(torch::ScalarType type) {
+  if (type == torch::kHalf) return std::ldexp(1, -11);
+  if (type == torch::kBFloat16) return std::ldexp(1, -8);
+  return type == torch::kFloat ? std::ldexp(1, -24) : std::ldexp(1, -53);
+}
+
 /// A small step of a constraint at each entry: so small that it stays in the same face of the set,
-/// so large that the difference to w has digits. A product of one number for the tensor.
-inline torch::Tensor small_step_like(const torch::Tensor& w, const torch::Tensor& gradient) {
-  const torch::Tensor ratio = 1e-6 * w.abs().max() / gradient.abs().max();
+/// so large that what w's type rounds is small beside it. A product of one number for the tensor.
+inline torch::Tensor small_step_like(const torch::Tensor& w, const torch::Tensor& gradient,
+                                     torch::ScalarType stored) {
+  const double relative = std::max(1e-6, 4 * std::sqrt(rounding_of(stored)));
+  const torch::Tensor ratio = relative * w.abs().max() / gradient.abs().max();
   return ratio.where((ratio > 0) & ratio.isfinite(), torch::full_like(ratio, kSmallStep));
 }
 
-/// The distance of -gradient to the subdifferential of R times its factors at each entry of w.
+/// The distance of -gradient to the subdifferential of R times its factors at each entry of w,
+/// which is stored in that type.
 template <class Formula>
 torch::Tensor distance_at(const Formula& formula, const Operands<torch::Tensor>& x,
-                          const Numbers& n, const std::string& path) {
+                          const Numbers& n, const std::string& path, torch::ScalarType stored) {
   const auto has = presence_of(x);
   constexpr bool by_slope = has_slope<Formula> && !has_other_kinks<Formula>;
   torch::Tensor off_zero;
@@ -50,7 +62,7 @@ torch::Tensor distance_at(const Formula& formula, const Operands<torch::Tensor>&
   }
   if constexpr (HasProx<Formula>::value) {
     const torch::Tensor small =
-        by_slope ? number_like(x.w, kSmallStep) : small_step_like(x.w, x.gradient);
+        by_slope ? number_like(x.w, kSmallStep) : small_step_like(x.w, x.gradient, stored);
     const torch::Tensor step = scaled(small, x, n, has);
     const torch::Tensor moved = x.w - small * x.gradient;
     const torch::Tensor z = prox_at(formula, moved, step, x.data, path).where(step > 0, moved);
@@ -73,7 +85,7 @@ torch::Tensor distances_of(const Formula& formula, const Operands<torch::Tensor>
   if (x.w.numel() == 0) return torch::zeros({3}, x.w.options());
   const torch::Tensor number =
       x.w - x.w;  // NaN where an entry is none, which a sign of 0 would hide
-  const torch::Tensor distance = distance_at(formula, x, n, path) + number;
+  const torch::Tensor distance = distance_at(formula, x, n, path, piece.w.scalar_type()) + number;
   const torch::Tensor at_zeros = distance.masked_fill(x.w != 0, 0);
   return torch::stack({distance.max(), distance.square().sum(), at_zeros.max()});
 }
@@ -97,7 +109,8 @@ void append_distances_of_groups(const Formula& formula, const Updates& updates,
     x.data = weights_of(formula, problem, exact);
     if (x.w.numel() == 0) continue;
     const torch::Tensor number = x.w - x.w;
-    const auto distance = distance_at(formula, x, first.numbers, first.path()) + number;
+    const auto stored = first.tensors.w.scalar_type();
+    const auto distance = distance_at(formula, x, first.numbers, first.path(), stored) + number;
     torch::Tensor of_group = distance.square().sum(1).sqrt();
     const auto& layout = problem.layout();
     if (layout.rows > layout.groups) {  // entries in no group count alone
