@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
 
 #include <torchreg/detail/formula/number.hpp>
 #include <torchreg/detail/processor/simd.hpp>
@@ -61,10 +60,10 @@ void transpose(const torch::Tensor& from, const torch::Tensor& to) {
       [&](std::size_t /*k*/, int64_t begin, int64_t end) { run_loop(loop, begin, end - begin); });
 }
 
-/// to <- from.t() + 0.0, of arrays whose lines may lie apart, in registers; false where it is
-/// another case.
+/// to <- from.t() + 0.0, of arrays whose lines may lie apart; false, and nothing written, where it
+/// is another case.
 template <class Unit>
-bool transpose_in_lanes([[maybe_unused]] const torch::Tensor& from,
+bool transpose_in_tiles([[maybe_unused]] const torch::Tensor& from,
                         [[maybe_unused]] const torch::Tensor& to) {
   if constexpr (Unit::has_simd) {
     const auto type = from.scalar_type();
@@ -82,7 +81,7 @@ template <class Unit>
 torch::Tensor gathered(const torch::Tensor& rows) {
   if (!are_columns(rows)) return rows;
   const torch::Tensor own = torch::empty(rows.sizes(), rows.options().requires_grad(false));
-  if (transpose_in_lanes<Unit>(rows.detach().t(), own)) return own;
+  if (transpose_in_tiles<Unit>(rows.detach().t(), own)) return own;
   return rows.t().contiguous().t().contiguous();
 }
 
@@ -90,7 +89,7 @@ torch::Tensor gathered(const torch::Tensor& rows) {
 template <class Unit>
 void scatter(const torch::Tensor& to, const torch::Tensor& rows) {
   if (!are_columns(to)) return store(to, rows);
-  if (transpose_in_lanes<Unit>(rows, to.t())) return note_write(to);
+  if (transpose_in_tiles<Unit>(rows, to.t())) return note_write(to);
   to.t().copy_(rows.t().contiguous().add_(0.0));
 }
 

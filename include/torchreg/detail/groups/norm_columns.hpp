@@ -68,7 +68,7 @@ class NormColumns {
 /// memory. False where nothing was written.
 template <class T>
 bool run_norm_columns(const NormArrays<T>& arrays, int64_t groups) {
-  constexpr int64_t kLine = 64;
+  constexpr int64_t kLine = 64;  // groups: threads seldom share a line of the cache
   const int64_t lines = groups / kLine / at::get_num_threads() + 1, some = lines * kLine;
   std::vector<T> factors(static_cast<std::size_t>(groups));
   std::vector<char> are_usual(static_cast<std::size_t>(groups / some + 1), 1);
