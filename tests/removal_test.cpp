@@ -465,7 +465,7 @@ TEST_CASE("What cannot be removed is refused by name, and nothing is written") {
     // A good link before it: nothing of that is written either.
     Links both = linked({{"fc2.weight", 0}, {"fc2.bias", 0}}, {{"fc3.weight", 1}});
     for (const Links::Link& link : links.list()) both.add(link.members, link.readers);
-    const std::string error = error_of([&] { remove_zero_groups(net, both); });
+    std::string error = error_of([&] { remove_zero_groups(net, both); });
     const auto after = all_of(net);
     for (std::size_t i = 0; i < after.size(); ++i) REQUIRE(torch::equal(before[i], after[i]));
     return error;

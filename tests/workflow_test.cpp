@@ -13,7 +13,6 @@ using support::contains;
 using support::error_of;
 using support::row;
 using support::same_bits;
-using support::step_with;
 using support::Tensor;
 namespace optim = torch::optim;
 
@@ -21,7 +20,7 @@ namespace {
 
 /// A leaf with this gradient.
 Tensor leaf(const Tensor& w, const Tensor& gradient) {
-  const Tensor result = w.detach().clone().requires_grad_();
+  Tensor result = w.detach().clone().requires_grad_();
   result.mutable_grad() = gradient.to(w.scalar_type()).clone();
   return result;
 }
@@ -103,7 +102,7 @@ TEST_CASE(
   const auto check = [](const auto& penalty, const Tensor& w) {
     for (const bool has_gradient : {false, true}) {
       const auto parameter = [&] {
-        const Tensor copy = w.detach().clone().requires_grad_();
+        Tensor copy = w.detach().clone().requires_grad_();
         if (has_gradient) copy.mutable_grad() = (3 * w.detach()).clone();
         return copy;
       };

@@ -80,7 +80,7 @@ bool transpose_in_tiles([[maybe_unused]] const torch::Tensor& from,
 template <class Unit>
 torch::Tensor gathered(const torch::Tensor& rows) {
   if (!are_columns(rows)) return rows;
-  const torch::Tensor own = torch::empty(rows.sizes(), rows.options().requires_grad(false));
+  torch::Tensor own = torch::empty(rows.sizes(), rows.options().requires_grad(false));
   if (transpose_in_tiles<Unit>(rows.detach().t(), own)) return own;
   return rows.t().contiguous().t().contiguous();
 }
