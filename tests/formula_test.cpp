@@ -169,16 +169,18 @@ struct Rectified {
 
 }  // namespace
 
-TEST_CASE("Data: factors per entry are cut, laid out and cast as the parameter is") {
+TEST_CASE("Data: factors per entry, or one, are cut, laid out and cast as the parameter is") {
   torch::manual_seed(50);
   for (const auto type : {torch::kFloat, torch::kDouble, torch::kBFloat16}) {
     for (const Tensor& x : {torch::randn({300, 401}), torch::randn({401, 300}).t(),
                             torch::randn({300, 802}).slice(1, 0, 802, 2), torch::randn({3, 401})}) {
-      const Tensor factors = torch::rand({401}, torch::kDouble);
       const Tensor w = x.to(type).detach().requires_grad_();
-      const Tensor wide = factors.expand_as(w).to(type == torch::kBFloat16 ? torch::kFloat : type);
-      for (const bool by_value : {false, true}) {
-        CAPTURE(type, x.sizes(), x.strides(), by_value);
+      for (int way = 0; way < 4; ++way) {
+        const bool by_value = way % 2 == 0, is_number = way < 2;
+        const Tensor factors =
+            is_number ? torch::rand({}, torch::kDouble) : torch::rand({401}, torch::kDouble);
+        const auto wide = factors.expand_as(w).to(type == torch::kBFloat16 ? torch::kFloat : type);
+        CAPTURE(type, x.sizes(), x.strides(), by_value, is_number);
         const Tensor leaf = w.detach().clone().requires_grad_();
         const auto use = [&](const auto& penalty) {
           const Tensor term = penalty(leaf);
@@ -190,6 +192,41 @@ TEST_CASE("Data: factors per entry are cut, laid out and cast as the parameter i
         };
         by_value ? use(Penalty(WeightedByValue{factors})) : use(Penalty(Weighted{factors}));
         REQUIRE(torch::allclose(leaf, soft_threshold(w.detach(), 0.5 * wide), 1e-6, 1e-6));
+      }
+    }
+  }
+}
+
+TEST_CASE("Data: one number for all entries is as an array of it, to the bit") {
+  torch::manual_seed(51);
+  const Tensor number = torch::rand({}, torch::kDouble);
+  const auto trained = [&](bool is_number, const std::vector<Tensor>& start) {
+    std::vector<Tensor> w;
+    for (const Tensor& x : start) w.push_back(x.detach().clone().requires_grad_());
+    optim::Adam adam(w, optim::AdamOptions(0.01));
+    const Tensor alike = number.to(start[0].scalar_type());
+    const Tensor own = alike.clone();
+    ProximalStep prox(adam, w, Penalty(Weighted{is_number ? own : alike.expand({64}).clone()}));
+    own.fill_(7);  // of no use any more
+    for (int step = 0; step < 4; ++step) {
+      for (const Tensor& x : w) {
+        step == 0 ? void(x.mutable_grad() = torch::ones_like(x)) : void(x.grad().neg_());
+      }
+      adam.step();
+      prox.step();
+    }
+    return w;
+  };
+  for (const auto type : {torch::kFloat, torch::kDouble, torch::kHalf}) {
+    for (const auto& shape : std::vector<std::vector<int64_t>>{{3, 64}, {2000, 64}}) {
+      std::vector<Tensor> start;
+      for (int i = 0; i < 3; ++i) start.push_back(torch::randn(shape).mul_(0.05).to(type));
+      start.push_back(torch::randn({5, 128}).mul_(0.05).to(type).slice(1, 0, 128, 2));
+      const auto by_number = trained(true, start), by_array = trained(false, start);
+      for (std::size_t i = 0; i < start.size(); ++i) {
+        CAPTURE(type, shape, i);
+        REQUIRE(support::same_bits(by_number[i], by_array[i]));
+        REQUIRE((by_number[i] == 0).any().item<bool>());
       }
     }
   }

@@ -15,10 +15,10 @@
 
 namespace torchreg::detail {
 
-/// Constants of w's entries as w is: of its shape and strides, on its device, in the type that it
-/// is computed in. `what` they are, an error says.
-inline torch::Tensor constants_like(const std::string& what, const torch::Tensor& constants,
-                                    const Parameter& parameter) {
+/// Constants of w's entries: expanded to its shape, on its device, in the type that it is computed
+/// in. `what` they are, an error says.
+inline torch::Tensor constants_for(const std::string& what, const torch::Tensor& constants,
+                                   const Parameter& parameter) {
   const auto& [path, w, owner] = parameter;
   TORCH_CHECK_VALUE(constants.defined(), what, " of ", literal(path), " are undefined");
   TORCH_CHECK_VALUE(!constants.requires_grad(), what, " of ", literal(path),
@@ -26,9 +26,21 @@ inline torch::Tensor constants_like(const std::string& what, const torch::Tensor
   check_broadcasts(what, constants, parameter);
   torch::NoGradGuard no_grad;
   const auto options = w.options().dtype(compute_type(w.scalar_type()));
-  torch::Tensor wide = constants.to(options).expand(w.sizes());
-  if (wide.strides() == w.strides() && !wide.is_alias_of(w)) return wide;
-  return torch::empty_like(w.detach(), options).copy_(wide);
+  return constants.to(options).expand(w.sizes());
+}
+
+/// The same, of w's strides.
+inline torch::Tensor laid_as(const torch::Tensor& w, const torch::Tensor& constants) {
+  if (constants.strides() == w.strides() && !constants.is_alias_of(w)) return constants;
+  return torch::empty_like(w.detach(), constants.options()).copy_(constants);
+}
+
+/// A formula's data of w's entries, of w's strides, or one number that is expanded to them.
+template <class Formula>
+torch::Tensor data_for(const torch::Tensor& data, const Parameter& parameter) {
+  const auto all = constants_for(c10::str(name_of<Formula>(), ": data"), data, parameter);
+  if (!is_expanded(all)) return laid_as(parameter.tensor, all);
+  return unexpanded(all).clone().expand(all.sizes());
 }
 
 /// What binds a penalty to one parameter: the formula's data, unless they are found from all, and
@@ -44,8 +56,7 @@ Bound bound_to([[maybe_unused]] const Formula& formula, const Factors& factors,
                const Parameter& parameter) {
   Bound bound;
   if constexpr (has_data_of_one<Formula>) {
-    bound.data =
-        constants_like(c10::str(name_of<Formula>(), ": data"), formula.data(parameter), parameter);
+    bound.data = data_for<Formula>(formula.data(parameter), parameter);
   }
   if (!factors.has_callable()) return bound;
   const Factor factor = factors.at(name_of<Formula>(), parameter);
@@ -56,8 +67,8 @@ Bound bound_to([[maybe_unused]] const Formula& formula, const Factors& factors,
                       ": a factor per entry is for separable penalties; ",
                       is_grouped<Formula> ? "give the grouping weights"
                                           : "let " + literal(parameter.path) + " have a number");
-    bound.factor =
-        constants_like(c10::str(name_of<Formula>(), ": factors"), factor.entries, parameter);
+    const std::string what = c10::str(name_of<Formula>(), ": factors");
+    bound.factor = laid_as(parameter.tensor, constants_for(what, factor.entries, parameter));
   }
   return bound;
 }
@@ -123,8 +134,7 @@ void bind_all([[maybe_unused]] const Formula& formula, [[maybe_unused]] Updates&
     TORCH_CHECK_VALUE(data.size() == updates.size(), name_of<Formula>(), ": data returned ",
                       data.size(), " tensors for ", updates.size());
     for (std::size_t i = 0; i < updates.size(); ++i) {
-      updates[i].tensors.data =
-          constants_like(c10::str(name_of<Formula>(), ": data"), data[i], *updates[i].parameter);
+      updates[i].tensors.data = data_for<Formula>(data[i], *updates[i].parameter);
     }
   }
 }

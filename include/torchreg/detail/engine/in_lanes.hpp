@@ -27,10 +27,12 @@ class InLanes {
     Indices rest, mine;
     std::vector<Span> spans;
     std::vector<Pass> passes;
+    std::vector<Numbers> numbers;
     std::vector<Operands<void*>> arrays;
     mine.reserve(todo.size());
     spans.reserve(todo.size());
     passes.reserve(todo.size());
+    numbers.reserve(todo.size());
     arrays.reserve(todo.size());
     for (const std::size_t i : todo) {
       const Update& update = updates[i];
@@ -43,6 +45,7 @@ class InLanes {
       append_spans(spans, mine.size(), update.tensors.w);
       mine.push_back(i);
       passes.push_back(pass);
+      numbers.push_back(update.numbers);
       // Here, as LibTorch makes lazy copies of tensors outside its threads alone.
       arrays.emplace_back();
       for_each_operand(
@@ -51,13 +54,17 @@ class InLanes {
             if (is_written) note_write(tensor);
           },
           update.tensors, arrays.back(), kernel.writes(has));
+      if (is_number(update.tensors.data)) {
+        arrays.back().data = nullptr;
+        numbers.back().datum = unexpanded(update.tensors.data).item<double>();
+      }
     }
     std::vector<double> sums(spans.size());
     const bool in_turn =
         at::get_num_threads() == 1 || (kernel.has_results && overlap(updates, mine));
     for_each_span(spans, in_turn, [&](std::size_t k) {
       const std::size_t own = spans[k].index;
-      sums[k] = passes[own](kernel.kernel, updates[mine[own]].numbers, arrays[own], spans[k]);
+      sums[k] = passes[own](kernel.kernel, numbers[own], arrays[own], spans[k]);
     });
     outcome.sum = std::accumulate(sums.begin(), sums.end(), outcome.sum);
     if (kernel.has_results) std::for_each(mine.begin(), mine.end(), outcome.done);
@@ -71,14 +78,22 @@ class InLanes {
     const auto type = tensors.w.scalar_type();
     bool fits = (type == torch::kFloat || type == torch::kDouble) &&
                 tensors.w.is_non_overlapping_and_dense();
+    Operands<bool> may_be_number;
+    may_be_number.data = true;
     for_each_operand(
-        [&](const torch::Tensor& tensor) {
-          fits = fits && (!tensor.defined() || is_array_like(tensor, tensors.w));
+        [&](const torch::Tensor& tensor, bool may_be) {
+          fits = fits && (!tensor.defined() || (may_be && is_number(tensor)) ||
+                          is_array_like(tensor, tensors.w));
         },
-        tensors);
+        tensors, may_be_number);
     if (!fits) return nullptr;
     has.factor = has.factor || (kernel.has_results && update.numbers.strength != 1);
     return kernel.loop_for(type, has);
+  }
+
+  /// Whether a tensor is a number for all entries, which is read without a wait.
+  static bool is_number(const torch::Tensor& tensor) {
+    return tensor.defined() && tensor.is_cpu() && is_expanded(tensor);
   }
 
   /// Whether a tensor's memory is an array of w's type, whose entries lie as w's do. The memory of

@@ -35,7 +35,7 @@ struct Loop {
     Operands<Number> x;
     x.w = Number::load(arrays.w + i, count);
     if constexpr (Has::moment) x.moment = Number::load(arrays.moment + i, count);
-    if constexpr (Has::data) x.data = Number::load(arrays.data + i, count);
+    if constexpr (Has::data) x.data = data(i, count);
     if constexpr (Has::factor) x.factor = factor(i, count);
     if constexpr (Has::memory) x.memory = Number::load(arrays.memory + i, count);
     if constexpr (Kernel::reads_gradient) x.gradient = Number::load(arrays.gradient + i, count);
@@ -49,6 +49,11 @@ struct Loop {
         if constexpr (Has::memory) x.memory.store(arrays.memory + i, count);
       }
     }
+  }
+
+  TORCHREG_INLINE Number data(int64_t i, int64_t count) const {
+    if (arrays.data == nullptr) return numbers.datum;
+    return Number::load(arrays.data + i, count);
   }
 
   /// 1 where the strength is one number, for which there is no loop of its own.

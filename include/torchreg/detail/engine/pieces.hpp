@@ -36,14 +36,16 @@ void for_each_piece(const Operands<torch::Tensor>& tensors, int64_t entries, con
   bool is_flat = w.is_non_overlapping_and_dense();
   for_each_operand(
       [&](const torch::Tensor& tensor) {
-        is_flat = is_flat && (!tensor.defined() || tensor.strides() == w.strides());
+        is_flat = is_flat &&
+                  (!tensor.defined() || tensor.strides() == w.strides() || is_expanded(tensor));
       },
       tensors);
   Operands<torch::Tensor> whole = tensors;
   if (is_flat) {
     for_each_operand(
         [&](torch::Tensor& tensor) {
-          if (tensor.defined()) tensor = tensor.as_strided({tensor.numel()}, {1});
+          if (!tensor.defined()) return;
+          tensor = tensor.as_strided({tensor.numel()}, {is_expanded(tensor) ? 0 : 1});
         },
         whole);
   }

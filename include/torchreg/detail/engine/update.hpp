@@ -28,6 +28,7 @@ struct Numbers {
   double pull = 0;      ///< times a slope: sqrt(q), had that been an entry's gradient at each step
   double weight = 1;    ///< of the newest gradient in the memory, or of a slope in the gradient
   double strength = 1;  ///< what the penalty is multiplied by, beside the factor of each entry
+  double datum = 0;     ///< the formula's data of all entries, in a loop without an array of them
 
   Numbers() = default;
 

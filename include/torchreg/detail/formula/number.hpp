@@ -2,6 +2,7 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -43,6 +44,18 @@ inline void store(torch::Tensor to, const torch::Tensor& z) {
   if (to.scalar_type() != z.scalar_type()) return void(to.copy_(z + 0.0));
   const auto on_host = to.options().device(torch::kCPU).requires_grad(false);
   torch::add_out(to, z, torch::zeros({}, on_host));  // a number would make a temporary
+}
+
+/// Whether a tensor is one number, expanded to all entries.
+inline bool is_expanded(const torch::Tensor& tensor) {
+  const auto strides = tensor.strides();
+  return tensor.numel() > 0 &&
+         std::all_of(strides.begin(), strides.end(), [](int64_t stride) { return stride == 0; });
+}
+
+/// That number, 0-dim; else the tensor.
+inline torch::Tensor unexpanded(const torch::Tensor& tensor) {
+  return is_expanded(tensor) ? tensor.as_strided({}, {}) : tensor;
 }
 
 /// Tells autograd that an array is written, which it does not see.

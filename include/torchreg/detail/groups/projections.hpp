@@ -88,13 +88,6 @@ inline torch::Tensor largest_of_rows(const torch::Tensor& scores, int64_t k) {
   return torch::zeros_like(scores, torch::kBool).scatter_(1, largest, true);
 }
 
-/// The one step that is expanded to all entries, 0-dim; else the steps.
-inline torch::Tensor unexpanded(const torch::Tensor& steps) {
-  const auto strides = steps.strides();
-  const bool is_one = std::all_of(strides.begin(), strides.end(), [](auto s) { return s == 0; });
-  return is_one && steps.numel() > 0 ? steps.as_strided({}, {}) : steps;
-}
-
 /// How much an entry is worth: w^2 / step, infinite of one that rests; of one step w^2. A root of
 /// it, as a square may be 0 or infinite.
 inline torch::Tensor root_scores(const torch::Tensor& w, const torch::Tensor& step) {
