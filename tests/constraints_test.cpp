@@ -98,6 +98,11 @@ double distance(const Tensor& z, const Tensor& x, const Tensor& step) {
   return ((z - x).square() / step).sum().item<double>();
 }
 
+/// A unit that is compiled with -ffast-math, or by Clang without optimization.
+struct WithoutSimd {
+  static constexpr bool has_simd = false;
+};
+
 }  // namespace
 
 TEST_CASE("A constraint gives the nearest of its points in the metric of the steps, and again") {
@@ -271,6 +276,51 @@ TEST_CASE("MinSparsity zeroes just so many of all tensors together, ties by path
   MinSparsity(0.5, rows()).prox_({wide, narrow}, 1);  // by the mean of squares
   REQUIRE(torch::equal(wide, torch::zeros({2, 100})));
   REQUIRE((narrow != 0).all().item<bool>());
+}
+
+TEST_CASE("MinSparsity finds what a sort does, among all numbers, in each kind of unit") {
+  torch::manual_seed(5);
+  const int64_t n = 300000;  // more than are sampled
+  const Tensor x = torch::randn({n}), columns = torch::logspace(-6, 6, 250).expand({1200, 250});
+  const Tensor unusual = torch::where(torch::rand({n}) < 0.2,
+                                      torch::tensor({std::nan(""), HUGE_VAL, -HUGE_VAL, 0.0})
+                                          .to(torch::kFloat)
+                                          .index({torch::randint(4, {n})}),
+                                      x);
+  for (const auto type : {torch::kFloat, torch::kDouble}) {
+    for (const auto& [name, numbers] : std::vector<std::pair<const char*, Tensor>>{
+             {"normal", x},
+             {"sorted", std::get<0>(x.sort())},
+             {"half are zero", x.clamp_min(0)},
+             {"few values", (8 * x).round()},
+             {"one value", torch::full({n}, -3.0)},
+             {"scales of columns", (columns * x.view({1200, 250})).view({-1})},
+             {"denormal", x * 1e-41},
+             {"NaN and infinite", unusual}}) {
+      const std::vector<Tensor> all = numbers.to(type).split_with_sizes({3, n - 10, 7});
+      for (const int64_t keep : {int64_t{1}, int64_t{4}, n / 10, n / 2, n - 70000, n - 1}) {
+        CAPTURE(type, name, keep);
+        const auto expected = torchreg::detail::bounds_by_order(all, keep);
+        const auto check = [&](const std::vector<Tensor>& bounds) {
+          for (std::size_t i = 0; i < all.size(); ++i) {
+            REQUIRE(torch::equal(all[i].abs() < bounds[i], all[i].abs() < expected[i]));
+          }
+        };
+        check(torchreg::detail::bounds_of_largest<torchreg::detail::Unit>(all, keep, false));
+        check(torchreg::detail::bounds_of_largest<torchreg::detail::Unit>(all, keep, true));
+        check(torchreg::detail::bounds_of_largest<WithoutSimd>(all, keep, true));
+      }
+    }
+  }
+}
+
+TEST_CASE("MinSparsity compares floats with doubles as they are") {
+  // Rounded to float, the least that is kept would be as large as the float.
+  const Tensor narrow = torch::full({1}, 1.0F);
+  const Tensor wide = torch::tensor({1 + 1e-12, 2.0}, torch::kDouble);
+  MinSparsity(0.3).prox_({narrow, wide}, 1);
+  REQUIRE(torch::equal(narrow, torch::zeros({1})));
+  REQUIRE((wide != 0).all().item<bool>());
 }
 
 TEST_CASE("MinSparsity holds after every step, in the optimizer's metric, along a ramp") {

@@ -34,43 +34,48 @@ struct MinSparsityFormula {
 
   std::vector<Strength> strengths() const { return {{"fraction", fraction, torchreg::fraction()}}; }
 
-  /// For each tensor 1 where an entry is kept. Does not wait for a device.
+  /// What |w| must reach to be kept: one number, or for each entry 0 or infinity. Does not wait for
+  /// a device.
   std::vector<torch::Tensor> data(const std::vector<torch::Tensor>& w,
                                   const std::vector<torch::Tensor>& steps) const {
     torch::ScalarType type = torch::kFloat;
     for (const torch::Tensor& one : w) type = torch::promote_types(type, one.scalar_type());
     const bool is_one = is_one_step(steps);
+    bool are_entries = is_one && is_by_entry();  // whose magnitudes are compared
     std::vector<torch::Tensor> scores;
     int64_t count = 0;
     for (std::size_t i = 0; i < w.size(); ++i) {
+      are_entries = are_entries && w[i].scalar_type() == type;
       const torch::Tensor each = is_one ? w[i] : root_scores(w[i], steps[i]);
       scores.push_back(
-          (is_by_entry() ? each : of_groups(layout(w[i]), each)).to(w[0].device(), type));
+          (is_by_entry() ? each : of_groups(layout(w, i), each)).to(w[0].device(), type));
       count += scores.back().numel();
     }
     const auto zeros = static_cast<int64_t>(std::ceil(fraction * static_cast<double>(count)));
-    std::vector<torch::Tensor> marks = marks_of_largest(std::move(scores), count - zeros);
+    auto bounds = bounds_of_largest<Unit>(std::move(scores), count - zeros, are_entries);
     for (std::size_t i = 0; i < w.size(); ++i) {
-      marks[i] = marks[i].to(w[i].device());
+      bounds[i] = bounds[i].to(w[i].device());
       if (is_by_entry()) continue;
-      const Layout own = layout(w[i]);
+      const Layout own = layout(w, i);
       const torch::Tensor rows =
-          torch::constant_pad_nd(marks[i], {0, 0, 0, own.rows - own.groups}, 1);
-      marks[i] =
-          own.restored(rows.expand({own.rows, own.size}), torch::ones_like(w[i], rows.options()));
+          torch::constant_pad_nd(bounds[i], {0, 0, 0, own.rows - own.groups}, 0);
+      bounds[i] =
+          own.restored(rows.expand({own.rows, own.size}), torch::zeros_like(w[i], rows.options()));
     }
-    return marks;
+    return bounds;
   }
 
   template <class Number>
-  TORCHREG_INLINE Number prox(const Number& w, const Number& /*step*/, const Number& mark) const {
-    return w.masked_fill(mark == 0, 0);
+  TORCHREG_INLINE Number prox(const Number& w, const Number& /*step*/, const Number& bound) const {
+    return w.masked_fill(w.abs() < bound, 0);
   }
 
  private:
   bool is_by_entry() const { return grouping.describe().empty(); }
 
-  Layout layout(const torch::Tensor& w) const { return grouping.layout(name, {"a tensor", w}); }
+  Layout layout(const std::vector<torch::Tensor>& w, std::size_t i) const {
+    return grouping.layout(name, {c10::str("tensor ", i), w[i]});
+  }
 
   /// Whether all entries have the same step, as far as it is known without a wait.
   static bool is_one_step(const std::vector<torch::Tensor>& steps) {

@@ -4,162 +4,170 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <functional>
 #include <limits>
-#include <mutex>
-#include <type_traits>
 #include <vector>
 
+#include <torchreg/detail/groups/selection_loops.hpp>
 #include <torchreg/detail/processor/threads.hpp>
 
 namespace torchreg::detail {
 
-/// Numbers without their signs, as bits: they are ordered as magnitudes are, and a NaN is the
-/// largest.
-template <class T>
-class Magnitudes {
- public:
-  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
-
-  Magnitudes(const T* numbers, int64_t count) : numbers_(numbers), count_(count) {}
-
-  int64_t count() const { return count_; }
-
-  Bits operator[](int64_t i) const {
-    Bits bits;
-    std::memcpy(&bits, numbers_ + i, sizeof bits);
-    return bits & (~Bits{0} >> 1);
-  }
-
- private:
-  const T* numbers_;
-  int64_t count_;
-};
-
-/// Finds the `keep` largest magnitudes of some contiguous tensors on the CPU, block by block, on
+/// The `keep` largest magnitudes of some contiguous tensors on the CPU, found block by block, on
 /// LibTorch's threads.
-template <class T>
+template <class Unit, class T>
 class Largest {
-  using Bits = typename Magnitudes<T>::Bits;
-
  public:
   Largest(const std::vector<torch::Tensor>& tensors, int64_t keep) : keep_(keep) {
     constexpr int64_t kLength = int64_t{1} << 18;
-    for (const torch::Tensor& tensor : tensors) {
-      marks_.push_back(torch::empty_like(tensor));
-      const T* const numbers = tensor.data_ptr<T>();
-      T* const mark = marks_.back().template data_ptr<T>();
-      for (int64_t i = 0; i < tensor.numel(); i += kLength) {
-        const int64_t size = std::min(kLength, tensor.numel() - i);
-        blocks_.push_back({Magnitudes<T>(numbers + i, size), mark + i, {}});
-        spans_.push_back({0, 0, size});
+    for (std::size_t k = 0; k < tensors.size(); ++k) {
+      for (int64_t i = 0; i < tensors[k].numel(); i += kLength) {
+        const int64_t size = std::min(kLength, tensors[k].numel() - i);
+        blocks_.push_back({tensors[k].data_ptr<T>() + i, size});
+        spans_.push_back({k, i, size});
+        count_ += size;
       }
     }
+    find();
   }
 
-  /// 1 for those that are kept, of equal ones the first, else 0.
-  std::vector<torch::Tensor> marks() {
-    find_least();
-    int64_t surplus = count_least() - left_;
-    for_each([this](Block& block) {
-      for (int64_t i = 0; i < block.all.count(); ++i) {
-        block.mark[i] = block.all[i] < least_ ? T(0) : T(1);
+  /// The least of them.
+  T least() const { return least_; }
+
+  /// Whether they are all that are as large as the least.
+  bool are_all() const { return surplus_ == 0; }
+
+  /// For each entry of tensors like these 0 where it is one of them, of equal ones the first, else
+  /// infinity.
+  void write_bounds(const std::vector<torch::Tensor>& to) const {
+    constexpr T kInf = std::numeric_limits<T>::infinity();
+    std::vector<T*> bounds;
+    for (const Span& span : spans_) bounds.push_back(to[span.index].data_ptr<T>() + span.begin);
+    for_each([&](std::size_t k) {
+      const auto& [numbers, size, above, from_low, within] = blocks_[k];
+      if constexpr (Unit::has_simd) {
+        const BoundLoop<T> loop{numbers, bounds[k], least_};
+        if (cpu_has_simd()) return void(run_loop(loop, 0, size));
       }
+      for (int64_t i = 0; i < size; ++i) bounds[k][i] = magnitude(numbers[i]) < least_ ? kInf : 0;
     });
+    int64_t surplus = surplus_;
     for (std::size_t k = blocks_.size(); surplus > 0 && k-- > 0;) {  // the last of equal ones
-      for (int64_t i = blocks_[k].all.count(); surplus > 0 && i-- > 0;) {
-        if (blocks_[k].all[i] == least_) blocks_[k].mark[i] = 0, --surplus;
+      for (int64_t i = blocks_[k].size; surplus > 0 && i-- > 0;) {
+        if (magnitude(blocks_[k].numbers[i]) == least_) bounds[k][i] = kInf, --surplus;
       }
     }
-    return marks_;
   }
 
  private:
-  static constexpr int kShift = 8 * sizeof(Bits) - 1 - 12;
-  static constexpr std::size_t kBins = 1 << 12, kWays = 2;
-
   struct Block {
-    Magnitudes<T> all;
-    T* mark;
-    std::vector<Bits> candidates;
+    const T* numbers;
+    int64_t size, above = 0, from_low = 0;
+    std::vector<T> within{};
   };
 
-  template <class Act>
-  void for_each(const Act& act) {
-    for_each_span(spans_, at::get_num_threads() == 1, [&](std::size_t k) { act(blocks_[k]); });
+  void for_each(const std::function<void(std::size_t)>& act) const {
+    for_each_span(spans_, at::get_num_threads() == 1, act);
   }
 
-  /// The least one to be kept, among those that have its leading bits, which a count of all leading
-  /// bits tells; and how many are left for those.
-  void find_least() {
-    std::vector<int64_t> counts(kBins);
-    std::mutex adding;
-    for_each([&](Block& block) {
-      // Two counts, as a number would wait for the one before where both are of the same bin.
-      std::vector<std::array<std::uint32_t, kWays>> own(kBins);
-      for (int64_t i = 0; i < block.all.count(); ++i) {
-        ++own[block.all[i] >> kShift][static_cast<std::size_t>(i) % kWays];
-      }
-      const std::lock_guard<std::mutex> lock(adding);
-      for (std::size_t bin = 0; bin < kBins; ++bin) counts[bin] += own[bin][0] + own[bin][1];
-    });
-    std::size_t leading = kBins - 1;
-    left_ = keep_;
-    for (; leading > 0 && counts[leading] < left_; --leading) left_ -= counts[leading];
-    for_each([&](Block& block) {
-      std::array<Bits, 1024> some;  // written without a branch, which would often be mispredicted
-      for (int64_t i = 0; i < block.all.count();) {
-        const int64_t end = std::min<int64_t>(i + 1024, block.all.count());
-        std::size_t found = 0;
-        for (; i < end; ++i) {
-          some[found] = block.all[i];
-          found += some[found] >> kShift == leading ? 1 : 0;
-        }
-        block.candidates.insert(block.candidates.end(), some.begin(), some.begin() + found);
-      }
-    });
-    for (Block& block : blocks_) {
-      candidates_.insert(candidates_.end(), block.candidates.begin(), block.candidates.end());
+  /// A sample tells a bracket that the least one is in, but for bad luck, and then a wider one.
+  void find() {
+    std::vector<T> some = sample();
+    const auto size = static_cast<int64_t>(some.size());
+    const int64_t rank = (keep_ - 1) * size / count_;                   // below 2^48
+    const double deviation = std::sqrt(static_cast<double>(size)) / 2;  // of a rank, at most
+    int64_t margin = size == count_ ? 0 : static_cast<int64_t>(3 * deviation);
+    while (true) {
+      const T high =
+          rank < margin ? std::numeric_limits<T>::infinity() : ranked(some, rank - margin);
+      const T low = rank + margin < size ? ranked(some, rank + margin) : 0;
+      for_each([&](std::size_t k) { split(blocks_[k], low, high); });
+      if (find_between(low)) return;
+      margin *= 8;
     }
-    const auto nth = candidates_.begin() + (left_ - 1);
-    std::nth_element(candidates_.begin(), nth, candidates_.end(), std::greater<Bits>());
-    least_ = *nth;
-    left_ -= std::count_if(candidates_.begin(), nth, [this](Bits bits) { return bits > least_; });
   }
 
-  int64_t count_least() const { return std::count(candidates_.begin(), candidates_.end(), least_); }
+  /// Some of all, evenly, but at no fixed distance, as columns may differ.
+  std::vector<T> sample() const {
+    const int64_t distance = (count_ - 1) / kSample + 1;
+    std::vector<T> some;
+    int64_t begin = 0, i = 0;
+    for (const Block& block : blocks_) {
+      for (; i < begin + block.size; i += distance) {
+        const auto random = static_cast<std::uint64_t>(i) * 0x9E3779B97F4A7C15U >> 32;
+        const int64_t k = i - begin + static_cast<int64_t>(random) % distance;
+        some.push_back(magnitude(block.numbers[std::min(k, block.size - 1)]));
+      }
+      begin += block.size;
+    }
+    return some;
+  }
 
-  int64_t keep_, left_ = 0;
-  Bits least_ = 0;
-  std::vector<torch::Tensor> marks_;
+  static T ranked(std::vector<T>& all, int64_t rank) {
+    std::nth_element(all.begin(), all.begin() + rank, all.end(), std::greater<T>());
+    return all[static_cast<std::size_t>(rank)];
+  }
+
+  static void split(Block& block, T low, T high) {
+    block.above = block.from_low = 0;
+    block.within.clear();
+    if constexpr (Unit::has_simd) {
+      if (cpu_has_simd()) return split_in_lanes(block, low, high);
+    }
+    for (int64_t i = 0; i < block.size; ++i) {
+      const T x = magnitude(block.numbers[i]);
+      block.above += x > high ? 1 : 0;
+      block.from_low += x >= low ? 1 : 0;
+      if (x > low && x <= high) block.within.push_back(x);
+    }
+  }
+
+  static void split_in_lanes(Block& block, T low, T high) {
+    constexpr int64_t kLength = 1024;
+    std::array<T, kLength + 1> found;
+    for (int64_t i = 0; i < block.size; i += kLength) {
+      const int64_t size = std::min(kLength, block.size - i);
+      const auto loop = run_loop(BracketLoop<T>{block.numbers, low, high, found.data()}, i, size);
+      block.above += static_cast<int64_t>(loop.above.sum());
+      block.from_low += low == 0 ? size : static_cast<int64_t>(loop.from_low.sum());
+      block.within.insert(block.within.end(), found.data(), loop.end);
+    }
+  }
+
+  /// Whether the least one is in the bracket that the blocks were split by.
+  bool find_between(T low) {
+    int64_t above = 0, from_low = 0;
+    std::vector<T> within;
+    for (Block& block : blocks_) {
+      above += block.above;
+      from_low += block.from_low;
+      within.insert(within.end(), block.within.begin(), block.within.end());
+    }
+    if (keep_ <= above || keep_ > from_low) return false;
+    const auto rank = keep_ - above - 1, inside = static_cast<int64_t>(within.size());
+    least_ = rank < inside ? ranked(within, rank) : low;
+    const auto is_kept = [this](T x) { return x >= least_; };
+    surplus_ = rank < inside ? std::count_if(within.begin() + rank + 1, within.end(), is_kept)
+                             : from_low - keep_;
+    return true;
+  }
+
+  static constexpr int64_t kSample = 1 << 16;
+
+  int64_t keep_, count_ = 0, surplus_ = 0;
+  T least_ = 0;
   std::vector<Block> blocks_;
   std::vector<Span> spans_;
-  std::vector<Bits> candidates_;
 };
 
-/// 1 for the `keep` largest magnitudes of some tensors of one type and device, of equal ones the
-/// first, NaN before all, else 0. Does not wait for a device.
-inline std::vector<torch::Tensor> marks_of_largest(std::vector<torch::Tensor> tensors,
-                                                   int64_t keep) {
-  int64_t count = 0;
-  for (torch::Tensor& tensor : tensors) {
-    tensor = tensor.contiguous();
-    count += tensor.numel();
-  }
-  std::vector<torch::Tensor> marks;
-  if (keep <= 0 || keep >= count) {
-    for (const torch::Tensor& tensor : tensors) {
-      marks.push_back(torch::full_like(tensor, keep <= 0 ? 0 : 1));
-    }
-    return marks;
-  }
-  if (tensors[0].is_cpu()) {
-    return tensors[0].scalar_type() == torch::kDouble ? Largest<double>(tensors, keep).marks()
-                                                      : Largest<float>(tensors, keep).marks();
-  }
+/// For each entry of some tensors of one device 0 where it is one of the `keep` largest, of equal
+/// ones the first, NaN before all, else infinity. Does not wait for the device.
+inline std::vector<torch::Tensor> bounds_by_order(const std::vector<torch::Tensor>& tensors,
+                                                  int64_t keep) {
+  constexpr double kInf = std::numeric_limits<double>::infinity();
   std::vector<torch::Tensor> flat;
   std::vector<int64_t> sizes;
   for (const torch::Tensor& tensor : tensors) {
@@ -167,15 +175,46 @@ inline std::vector<torch::Tensor> marks_of_largest(std::vector<torch::Tensor> te
     sizes.push_back(tensor.numel());
   }
   const torch::Tensor all = torch::cat(flat);
-  const torch::Tensor numbers =
-      all.masked_fill(all != all, std::numeric_limits<double>::infinity());
-  const auto order = std::get<1>(torch::sort(numbers, /*stable=*/true, 0, /*descending=*/true));
-  const torch::Tensor mark = torch::zeros_like(all).index_fill_(0, order.narrow(0, 0, keep), 1);
-  const auto parts = mark.split_with_sizes(sizes);
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    marks.push_back(parts[i].view(tensors[i].sizes()));
+  const torch::Tensor known = all.masked_fill(all != all, kInf);
+  const auto order = std::get<1>(torch::sort(known, /*stable=*/true, 0, /*descending=*/true));
+  const torch::Tensor bound =
+      torch::full_like(all, kInf).index_fill_(0, order.narrow(0, 0, keep), 0);
+  auto bounds = bound.split_with_sizes(sizes);
+  for (std::size_t i = 0; i < tensors.size(); ++i) bounds[i] = bounds[i].view(tensors[i].sizes());
+  return bounds;
+}
+
+/// What magnitudes must reach to be one of the `keep` largest of some tensors of one type and
+/// device: one number for each tensor, where `as_numbers` and no tie is cut, or bounds of each
+/// entry.
+template <class Unit>
+std::vector<torch::Tensor> bounds_of_largest(std::vector<torch::Tensor> tensors, int64_t keep,
+                                             bool as_numbers) {
+  int64_t count = 0;
+  for (torch::Tensor& tensor : tensors) {
+    tensor = tensor.contiguous();
+    count += tensor.numel();
   }
-  return marks;
+  const auto all_at = [&](double bound) {
+    std::vector<torch::Tensor> bounds;
+    for (const torch::Tensor& tensor : tensors) {
+      const auto sizes = as_numbers ? torch::IntArrayRef() : tensor.sizes();
+      bounds.push_back(torch::full(sizes, bound, tensor.options()));
+    }
+    return bounds;
+  };
+  const auto on_cpu = [&](auto zero) {
+    const Largest<Unit, decltype(zero)> largest(tensors, keep);
+    if (as_numbers && largest.are_all()) return all_at(static_cast<double>(largest.least()));
+    std::vector<torch::Tensor> bounds;
+    for (const torch::Tensor& tensor : tensors) bounds.push_back(torch::empty_like(tensor));
+    largest.write_bounds(bounds);
+    return bounds;
+  };
+  if (keep <= 0) return all_at(std::numeric_limits<double>::infinity());
+  if (keep >= count) return all_at(0);
+  if (!tensors[0].is_cpu()) return bounds_by_order(tensors, keep);
+  return tensors[0].scalar_type() == torch::kDouble ? on_cpu(0.0) : on_cpu(0.0F);
 }
 
 }  // namespace torchreg::detail
