@@ -79,9 +79,9 @@ class Laws {
   }
 
   void check_prox(const torch::Tensor& x, double scale) const {
-    const auto same = [&](const torch::Tensor& z) { return torch::equal(z, x); };
     if constexpr (HasValue<Formula>::value) {
-      require(same(prox(x, torch::zeros({}, torch::kDouble))), "a step of 0 moves ", list(x));
+      const torch::Tensor none = torch::zeros({}, torch::kDouble);
+      require(torch::equal(prox(x, none), x), "a step of 0 moves ", list(x));
     }
     for (const double step : {0.01, 0.3, 1.0, 20.0}) {
       const torch::Tensor one = torch::full({}, step, torch::kDouble);
@@ -89,30 +89,39 @@ class Laws {
       if constexpr (!takes_one_step<Formula>) {
         const torch::Tensor each = step * torch::pow(10, torch::rand_like(x) * 2 - 1);
         check_nearest(x, each, scale, "a step of each entry");
+        if constexpr (HasValue<Formula>::value) {
+          const torch::Tensor some = each.masked_fill(torch::rand_like(x) < 0.2, 0);
+          check_nearest(x, some, scale, "steps of which some are 0");
+        }
       }
     }
   }
 
-  /// R(z) + sum (z - x)^2/(2 step) is nowhere smaller than at the prox. A constraint, which has no
-  /// value, holds its own points.
+  /// R(z) + sum (z - x)^2/(2 step) is nowhere smaller than at the prox, where entries whose step is
+  /// 0 stay. A constraint, which has no value, leaves its own points; they are what holds it, and
+  /// none is nearer.
   void check_nearest(const torch::Tensor& x, const torch::Tensor& step, double scale,
                      const char* kind) const {
-    const torch::Tensor z = prox(x, step);
-    if constexpr (!HasValue<Formula>::value) {
-      require(torch::allclose(prox(z, step), z, 1e-8, 1e-10), "with ", kind,
-              " the prox of its own result is another, from ", list(x));
-    } else {
-      const auto objective = [&](const torch::Tensor& at) {
-        return value(at) + ((at - x).square() / (2 * step)).sum().template item<double>();
-      };
-      const double own = objective(z);
-      const double enough = own - options_.tolerance() * (1 + std::abs(own));
-      for (const torch::Tensor& other : others(x, z, scale)) {
-        const double there = objective(other);
-        require(there >= enough, "with ", kind, " the prox of ", list(x), ", steps ", list(step),
-                " is no minimizer of R(z) + sum (z - w)^2/(2 step): that is ", own, " at the prox ",
-                list(z), " and ", there, " at ", list(other));
-      }
+    constexpr bool has_value = HasValue<Formula>::value;
+    const torch::Tensor z = prox(x, step), rests = step == 0;
+    require(torch::equal(z.where(rests, x), x), "with ", kind,
+            " an entry whose step is 0 moves, of ", list(x), ", steps ", list(step));
+    require(has_value || torch::allclose(prox(z, step), z, 1e-8, 1e-10), "with ", kind,
+            " the prox of its own result is another, from ", list(x));
+    const auto objective = [&](const torch::Tensor& at) {
+      const torch::Tensor distances = (at - x).square() / (2 * step.masked_fill(rests, 1));
+      double sum = distances.sum().template item<double>();
+      if constexpr (has_value) sum += value(at);
+      return sum;
+    };
+    const double own = objective(z);
+    const double enough = own - options_.tolerance() * (1 + std::abs(own));
+    for (const torch::Tensor& other : others(x, z, scale)) {
+      const torch::Tensor point = has_value ? x.where(rests, other) : prox(other, step);
+      const double there = objective(point);
+      require(there >= enough, "with ", kind, " the prox of ", list(x), ", steps ", list(step),
+              " is no minimizer of R(z) + sum (z - w)^2/(2 step): that is ", own, " at the prox ",
+              list(z), " and ", there, " at ", list(point));
     }
   }
 
@@ -164,8 +173,10 @@ class Laws {
 /// * the slope is finite, and the derivative of the value off zeros, by differences;
 /// * a step of 0 leaves all as it is;
 /// * R(z) + sum (z - w)^2/(2 step) is at the prox at most what it is at some hundred other points,
-///   with one step for all entries and, unless the formula says `instead`, a step of each;
-/// * the prox of a constraint, which has no value, leaves its own results.
+///   with one step for all entries and, unless the formula says `instead`, a step of each, of which
+///   some are 0: those entries stay;
+/// * the prox of a constraint, which has no value, leaves its own results, and no other's result is
+///   nearer.
 ///
 /// A c10::Error says which is broken and where. The random numbers are LibTorch's:
 /// torch::manual_seed before it. This header is no part of torchreg.hpp.
