@@ -271,6 +271,34 @@ TEST_CASE("scaled_by: terms of penalties without a slope, and second derivatives
   REQUIRE(torch::equal(torch::autograd::grad({gradient.sum()}, {w})[0], 3 * factors));
 }
 
+TEST_CASE("Factors beyond the type leave what has no strength") {
+  const Tensor x = row({1, -2, 3});
+  for (const Tensor& step : {torch::full({}, 1.0), row({1, 1, 1}), row({1e30, 1, 0})}) {
+    const Tensor w = x.clone(), by_entry = x.clone();
+    L1(0).scaled_by(1e39).prox_(w, step);
+    REQUIRE(torch::equal(w, x));
+    L1(0).scaled_by(constant(torch::full({3}, 1e39, torch::kDouble))).prox_(by_entry, step);
+    REQUIRE(torch::equal(by_entry, x));
+  }
+}
+
+TEST_CASE("reset() that finds a parameter in no group has changed nothing") {
+  const Tensor a = row({1}).requires_grad_(), b = row({1}).requires_grad_();
+  optim::SGD sgd({a, b}, optim::SGDOptions(0.1));
+  double factor = 1;
+  const std::vector<Tensor> list{a, b};
+  ProximalStep prox(sgd, list, L1(1).scaled_by([&](const auto& /*parameter*/) { return factor; }));
+  auto& group = sgd.param_groups()[0].params();
+  group.pop_back();
+  factor = 7;
+  REQUIRE(contains(error_of([&] { prox.reset(); }), "is in no parameter group"));
+  group.push_back(b);
+  for (const Tensor& w : list) w.mutable_grad() = torch::zeros({1});
+  sgd.step();
+  prox.step();
+  REQUIRE(b.item<float>() == Approx(0.9));
+}
+
 TEST_CASE("scaled_by: factors that are none are refused") {
   const double inf = std::numeric_limits<double>::infinity();
   const Tensor w = torch::ones({2, 3});
@@ -294,6 +322,10 @@ TEST_CASE("scaled_by: factors that are none are refused") {
   REQUIRE(contains(error(Tensor()), "L1: factor of \"tensor 0\" must be a floating-point tensor"));
   REQUIRE(contains(error(torch::ones({3}).requires_grad_()),
                    "L1: factors of \"tensor 0\" require a gradient"));
+  REQUIRE(contains(error(torch::ones({}).requires_grad_()),
+                   "L1: factors of \"tensor 0\" require a gradient"));
+  REQUIRE(contains(error_of([] { torchreg::rows().weighted(torch::ones({2}).requires_grad_()); }),
+                   "Grouping: weights require a gradient"));
   REQUIRE(torch::equal(w, torch::ones({2, 3})));
   REQUIRE(contains(error_of([&] { Penalty(Whole()).scaled_by(constant(row({1})))(w); }),
                    "Penalty: a factor per entry is for separable penalties"));

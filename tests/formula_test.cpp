@@ -102,6 +102,18 @@ struct Failing {
   }
 };
 
+/// The same, of groups, at its second call.
+struct FailingGroups {
+  torchreg::Grouping grouping;
+  int* calls;
+  [[maybe_unused]] static constexpr bool takes_some = true;
+  Tensor value(const Tensor& w) const { return w.square(); }
+  Tensor prox(const Tensor& w, const Tensor& step) const {
+    TORCH_CHECK(++*calls != 2, "no");
+    return w - step;
+  }
+};
+
 /// Makes numbers of all that is none.
 struct Careless {
   [[maybe_unused]] static constexpr bool takes_lanes = true;
@@ -151,6 +163,25 @@ struct Lawless {
 struct Halving {
   [[maybe_unused]] static constexpr bool is_constraint = true;
   Tensor prox(const Tensor& w, const Tensor& /*step*/) const { return w / 2; }
+};
+
+/// An interval, but the nearest of it only from below.
+struct Interval {
+  [[maybe_unused]] static constexpr bool is_constraint = true;
+  Tensor prox(const Tensor& w, const Tensor& /*step*/) const {
+    return w.masked_fill(w.abs() > 1, -1);
+  }
+};
+
+/// The group lasso, but for groups with an entry whose step is 0.
+struct RestsTogether {
+  torchreg::Grouping grouping = torchreg::rows();
+  Tensor value(const Tensor& w) const { return torch::norm(w, 2, 1); }
+  Tensor slope(const Tensor& w) const { return w / torch::norm(w, 2, 1, true).clamp_min(1e-300); }
+  Tensor prox(const Tensor& w, const Tensor& step) const {
+    const Tensor z = torchreg::detail::shrink_groups(w, step, torch::ones({}, w.options()));
+    return step.dim() == 0 ? z : w.where((step == 0).any(1, true), z);
+  }
 };
 
 struct TensorLambda {
@@ -217,7 +248,7 @@ TEST_CASE("Data: one number for all entries is as an array of it, to the bit") {
     }
     return w;
   };
-  for (const auto type : {torch::kFloat, torch::kDouble, torch::kHalf}) {
+  for (const auto type : {torch::kFloat, torch::kDouble, torch::kBFloat16}) {
     for (const auto& shape : std::vector<std::vector<int64_t>>{{3, 64}, {2000, 64}}) {
       std::vector<Tensor> start;
       for (int i = 0; i < 3; ++i) start.push_back(torch::randn(shape).mul_(0.05).to(type));
@@ -225,7 +256,7 @@ TEST_CASE("Data: one number for all entries is as an array of it, to the bit") {
       const auto by_number = trained(true, start), by_array = trained(false, start);
       for (std::size_t i = 0; i < start.size(); ++i) {
         CAPTURE(type, shape, i);
-        REQUIRE(support::same_bits(by_number[i], by_array[i]));
+        REQUIRE(same_bits(by_number[i], by_array[i]));
         REQUIRE((by_number[i] == 0).any().item<bool>());
       }
     }
@@ -357,6 +388,11 @@ TEST_CASE("check_laws: right formulas pass, and each law that is broken is named
   REQUIRE(
       contains(error(Penalty(Lawless{std::nan(""), 1, 0})), "Lawless: the slope is not finite"));
   REQUIRE(contains(error(Penalty(Halving())), "the prox of its own result is another"));
+  REQUIRE(contains(error(Penalty(Interval())), "with one step for all entries the prox of"));
+  REQUIRE(contains(error(Penalty(RestsTogether())), "with steps of which some are 0 the prox of"));
+  REQUIRE(error(SparseGroupLasso(0.3, 0.5)).empty());
+  REQUIRE(error(Box(-0.5, 1)).empty());
+  REQUIRE(error(torchreg::Simplex(2)).empty());
 }
 
 TEST_CASE("A formula with a tensor of its own fits few rows as well as many") {
@@ -384,6 +420,30 @@ TEST_CASE("A failure in a later piece leaves the tensor as it was, and the next 
   prox.penalty().formula().at = 1 << 30;
   prox.step();
   REQUIRE((w == 9).all().item<bool>());
+}
+
+TEST_CASE("A failure in later groups leaves the tensor and its memory as they were") {
+  for (const bool by_columns : {false, true}) {
+    CAPTURE(by_columns);
+    int calls = 0;
+    const Penalty failing(FailingGroups{by_columns ? columns() : torchreg::rows(), &calls});
+    const Tensor w = torch::full({500, 500}, 10.0);
+    REQUIRE(contains(error_of([&] { failing.prox_(w, 1); }), "no"));
+    REQUIRE(calls == 2);
+    REQUIRE((w == 10).all().item<bool>());
+    failing.prox_(w, 1);
+    REQUIRE((w == 9).all().item<bool>());
+    const Tensor leaf = torch::full({500, 500}, 10.0).requires_grad_();
+    optim::Adam adam({leaf}, optim::AdamOptions(1e-3));
+    ProximalStep prox(adam, leaf, failing);
+    calls = 0;
+    step_with(adam, leaf, torch::ones({500, 500}));
+    const Tensor before = leaf.detach().clone();
+    REQUIRE(contains(error_of([&] { prox.step(); }), "no"));
+    REQUIRE(torch::equal(leaf.detach(), before));
+    prox.step();
+    REQUIRE((leaf < before).all().item<bool>());
+  }
 }
 
 TEST_CASE("NaN, infinities and steps of 0 are the engine's business, whatever a formula makes") {
@@ -458,6 +518,14 @@ TEST_CASE("InferenceMode: a tensor that was made there is refused before it is w
   }();
   REQUIRE(
       contains(error_of([&] { L1(1).prox_(w, 0.5); }), "\"tensor 0\" was made in InferenceMode"));
+  REQUIRE((w == 1).all().item<bool>());
+  REQUIRE(contains(error_of([&] { torchreg::soft_threshold_(w, 0.5); }),
+                   "soft_threshold_: \"tensor 0\" was made in InferenceMode"));
+  REQUIRE((w == 1).all().item<bool>());
+  const Tensor leaf = torch::ones({3}).requires_grad_();
+  leaf.mutable_grad() = w;
+  REQUIRE(contains(error_of([&] { L1(1).add_gradient_(leaf); }),
+                   "\"tensor 0.grad\" was made in InferenceMode"));
   REQUIRE((w == 1).all().item<bool>());
   const c10::InferenceMode guard;
   L1(1).prox_(w, 0.5);

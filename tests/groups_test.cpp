@@ -861,6 +861,42 @@ TEST_CASE("Steps so short that squares of w / step overflow leave groups as they
   }
 }
 
+TEST_CASE("Groups under steps and strengths beyond the type stay numbers") {
+  const Tensor x = torch::tensor({{1.0, -2.0}, {3.0, -4.0}});
+  const auto check = [&](const auto& penalty, const Tensor& step, const auto& expected) {
+    for (const auto type : {torch::kFloat, torch::kHalf}) {
+      for (const bool are_columns : {false, true}) {
+        CAPTURE(type, are_columns, step);
+        const Tensor w = are_columns ? x.to(type).t().clone().t() : x.to(type).clone();
+        penalty.prox_(w, step);
+        REQUIRE(torch::allclose(w.to(torch::kDouble), expected(x).to(torch::kDouble), 1e-5, 0));
+      }
+    }
+  };
+  const auto stays = [](const Tensor& w) { return w; };
+  const auto vanishes = [](const Tensor& w) { return torch::zeros_like(w); };
+  const Tensor one = torch::ones({}), each = torch::ones({2, 2}), none = torch::zeros({2, 2});
+  for (const auto& grouping : {torchreg::rows(), columns()}) {
+    check(GroupLasso(1, grouping), 1e-40 * each, stays);
+    check(SparseGroupLasso(1, 0.5, grouping), 1e-40 * each, stays);
+    check(GroupLasso(1e39, grouping), none, stays);
+    check(GroupLasso(1e39, grouping), each, vanishes);
+    check(GroupLasso(1e39, grouping), one, vanishes);
+    check(GroupMCP(1e-40, 3, grouping), one, stays);
+    check(GroupSCAD(1e-40, 3.7, grouping), one, stays);
+    check(GroupMCP(1e39, 3, grouping), one, vanishes);
+    check(GroupSCAD(1e39, 3.7, grouping), one, vanishes);
+  }
+  const Tensor w = x.clone().set_requires_grad(true);
+  torch::optim::Adagrad adagrad({w}, torch::optim::AdagradOptions(1e-38));
+  ProximalStep prox(adagrad, w, GroupLasso(1));
+  for (int t = 0; t < 4; ++t) {
+    support::step_with(adagrad, w, torch::ones({2, 2}));
+    prox.step();
+  }
+  REQUIRE(torch::equal(w.detach(), x));
+}
+
 TEST_CASE("Groups of tiny entries become 0.0, not -0.0, and those of no group stay in a step") {
   const Tensor tiny = torch::full({1, 4}, -1e-17f);
   GroupLasso(1).prox_(tiny, 0.1);

@@ -51,6 +51,7 @@ namespace torchreg {
 //                                                argument of value, slope and prox; entries in
 //                                                no group, which others do not get, have 0
 //   static constexpr bool takes_some = true;     any of the groups may be passed without the others
+//   static constexpr bool never_throws = true;   and then none is staged until all are done
 //   static constexpr bool rests_in_padding = true;  which has steps of 0
 //
 // X is torch::Tensor or, with takes_lanes, a register of several entries, by which a tensor on the

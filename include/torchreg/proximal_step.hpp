@@ -93,8 +93,9 @@ class ProximalStep {
   /// Forgets memory, pending steps and momentum, after parameters were changed by hand or the
   /// optimizer's state was cleared, and asks for data and factors again.
   void reset() {
+    const auto readings = ledger_.states();  // throws, if at all, before anything is forgotten
     bind();
-    ledger_.forget();
+    ledger_.forget(readings);
     calls_ = 0;
   }
 
@@ -162,5 +163,8 @@ class ProximalStep {
   ProximalStepOptions options_;
   int64_t calls_ = 0;
 };
+
+template <class Optimizer, class ModuleOrTensors, class... Penalties>
+ProximalStep(Optimizer&, const ModuleOrTensors&, Penalties...) -> ProximalStep<Penalties...>;
 
 }  // namespace torchreg

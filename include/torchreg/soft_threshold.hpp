@@ -30,6 +30,7 @@ inline torch::Tensor soft_threshold(const torch::Tensor& w, double t) {
 template <class Threshold>
 torch::Tensor soft_threshold_(torch::Tensor w, const Threshold& t) {
   torch::NoGradGuard no_grad;
+  detail::check_writable("soft_threshold_", Parameters(w));
   return w.copy_(soft_threshold(w, t));
 }
 

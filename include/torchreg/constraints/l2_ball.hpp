@@ -18,7 +18,7 @@ namespace detail {
 struct L2BallFormula {
   static constexpr const char* name = "L2Ball";
   static constexpr bool is_constraint = true;
-  static constexpr bool takes_some = true;
+  static constexpr bool takes_some = true, never_throws = true;
   static constexpr Memory memory = Memory::none;
   double radius;
   Grouping grouping;

@@ -18,7 +18,7 @@ namespace detail {
 struct SimplexFormula {
   static constexpr const char* name = "Simplex";
   static constexpr bool is_constraint = true;
-  static constexpr bool takes_some = true;
+  static constexpr bool takes_some = true, never_throws = true;
   static constexpr bool rests_in_padding = true;
   static constexpr Memory memory = Memory::none;
   double radius;

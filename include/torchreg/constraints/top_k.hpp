@@ -20,7 +20,7 @@ namespace detail {
 struct TopKFormula {
   static constexpr const char* name = "TopK";
   static constexpr bool is_constraint = true;
-  static constexpr bool takes_some = true;
+  static constexpr bool takes_some = true, never_throws = true;
   static constexpr Memory memory = Memory::none;
   int64_t k;
   Grouping grouping;

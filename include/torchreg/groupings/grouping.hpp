@@ -47,6 +47,9 @@ class Grouping {
     TORCH_CHECK_VALUE(weights.defined() && weights.dim() == 1,
                       "Grouping: weighted() takes a tensor "
                       "of one dimension, a weight for each group");
+    TORCH_CHECK_VALUE(!weights.requires_grad(),
+                      "Grouping: weights require a gradient, which they would not get: detach() "
+                      "them");
     const torch::Tensor here = weights.detach().to(torch::kCPU, torch::kDouble).clone();
     TORCH_CHECK_VALUE((here.isfinite() & (here >= 0)).all().item<bool>(),
                       "Grouping: weights must be finite and >= 0");

@@ -56,6 +56,17 @@ class Links {
     const std::vector<std::string> paths(paths_.begin(), paths_.end());
     detail::Rule rule =
         detail::naming("linked", paths, std::equal_to<std::string>(), detail::whole_path).rule();
+    // They may be thousands, which would be compared with thousands of paths.
+    rule.holds = [known = paths_](const detail::Aliases& aliases) {
+      return std::any_of(aliases.begin(), aliases.end(),
+                         [&](const Parameter& alias) { return known.count(alias.path) > 0; });
+    };
+    rule.check_names = [known = paths_, tell = rule.check_names](const auto& parameters) {
+      std::set<std::string> there;
+      for (const Parameter& parameter : parameters) there.insert(parameter.path);
+      const bool are_all = std::includes(there.begin(), there.end(), known.begin(), known.end());
+      if (!are_all) tell(parameters);
+    };
     rule.names = rule.holds;
     return Selector(std::move(rule));
   }

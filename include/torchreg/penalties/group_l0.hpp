@@ -18,7 +18,7 @@ namespace detail {
 /// R(w) = lambda sum of w_g over the groups that are not zero.
 struct GroupL0Formula {
   static constexpr const char* name = "GroupL0";
-  static constexpr bool takes_weights = true, takes_some = true;
+  static constexpr bool takes_weights = true, takes_some = true, never_throws = true;
   static constexpr bool is_count = true;
   static constexpr Memory memory = Memory::none;
   double lambda;

@@ -18,7 +18,7 @@ namespace detail {
 /// R(w) = lambda sum_g w_g ||w_g||,  prox of step R: each group shorter by step lambda w_g.
 struct GroupLassoFormula {
   static constexpr const char* name = "GroupLasso";
-  static constexpr bool takes_weights = true, takes_some = true;
+  static constexpr bool takes_weights = true, takes_some = true, never_throws = true;
   double lambda;
   Grouping grouping;
 

@@ -19,7 +19,7 @@ namespace detail {
 /// R(w) = sum_g SCAD of ||w_g|| with lambda w_g in place of lambda.
 struct GroupSCADFormula {
   static constexpr const char* name = "GroupSCAD";
-  static constexpr bool takes_weights = true, takes_some = true;
+  static constexpr bool takes_weights = true, takes_some = true, never_throws = true;
   static constexpr const char* instead = "use GroupLasso, or SGD with momentum";
   double lambda;
   double a;

@@ -18,7 +18,7 @@ namespace detail {
 /// R(w) = l1 sum |w| + group sum_g w_g ||w_g||,  prox: that of L1, then that of the groups.
 struct SparseGroupLassoFormula {
   static constexpr const char* name = "SparseGroupLasso";
-  static constexpr bool takes_weights = true, takes_some = true;
+  static constexpr bool takes_weights = true, takes_some = true, never_throws = true;
   double l1;
   double group;
   Grouping grouping;

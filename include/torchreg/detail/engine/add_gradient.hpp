@@ -22,6 +22,7 @@ inline void check_gradient(const std::string& who, const Parameter& parameter) {
   TORCH_CHECK_VALUE(!gradient.defined() || gradient.layout() == torch::kStrided, who,
                     ": add_gradient_: the gradient of ", literal(path), " is ", gradient.layout(),
                     "; a dense one is required");
+  if (gradient.defined()) check_no_inference(who, path + ".grad", gradient);
 }
 
 /// An error where a tensor in the formula requires a gradient, which only the term gives it. A

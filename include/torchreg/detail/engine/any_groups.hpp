@@ -17,6 +17,7 @@ struct AnyGroups {
   AnyKernel kernel;
   bool takes_steps;       ///< whether it is a step, which GroupProx carries out
   bool takes_some;        ///< whether it may have some of the groups without the others
+  bool never_throws;      ///< whether what was done of some needs no staging
   bool rests_in_padding;  ///< whether shorter groups are filled with entries whose step is 0
   bool is_of_norms;       ///< whether its penalty is that of `norms`
   NormStrengths norms;
@@ -38,6 +39,7 @@ AnyGroups any_groups(const Kernel& kernel) {
   any.kernel = any_kernel<Unit>(kernel);
   any.takes_steps = Kernel::takes_steps;
   any.takes_some = takes_some<Formula>;
+  any.never_throws = never_throws<Formula>;
   any.rests_in_padding = rests_in_padding<Formula>;
   any.is_of_norms = is_of_norms<Formula>;
   if constexpr (is_of_norms<Formula>) any.norms = kernel.formula.norms();

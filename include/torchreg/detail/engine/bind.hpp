@@ -2,6 +2,7 @@
 
 #include <torch/types.h>
 
+#include <cmath>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -68,7 +69,9 @@ Bound bound_to([[maybe_unused]] const Formula& formula, const Factors& factors,
                       is_grouped<Formula> ? "give the grouping weights"
                                           : "let " + literal(parameter.path) + " have a number");
     const std::string what = c10::str(name_of<Formula>(), ": factors");
-    bound.factor = laid_as(parameter.tensor, constants_for(what, factor.entries, parameter));
+    const torch::Tensor entries = constants_for(what, factor.entries, parameter);
+    const double largest = std::sqrt(largest_of(entries.scalar_type()));  // of a product's factors
+    bound.factor = laid_as(parameter.tensor, entries.clamp_max(largest));
   }
   return bound;
 }

@@ -2,7 +2,9 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include <torchreg/detail/engine/group_prox.hpp>
@@ -28,7 +30,9 @@ NormArrays<T> arrays_of(const NormStrengths& norms, const Operands<torch::Tensor
   arrays.weights = is_one_weight ? nullptr : array(x.data);
   arrays.weight_of_groups = is_one_weight ? x.data.item<double>() : 0;
   arrays.step = rate;
-  arrays.l1 = norms.l1 * strength, arrays.group = norms.group * strength;
+  constexpr double largest = std::numeric_limits<T>::max();
+  arrays.l1 = std::min(norms.l1 * strength, largest);
+  arrays.group = std::min(norms.group * strength, largest);
   arrays.newest = 1;
   arrays.size = x.w.size(1);
   return arrays;

@@ -99,6 +99,19 @@ class GroupMatrices {
     }
   }
 
+  /// Lets what a kernel writes be copies, until they are written back.
+  void stage(const AnyKernel& kernel) {
+    for (std::size_t k = 0; k < matrices_.size(); ++k) {
+      for_each_operand(
+          [](torch::Tensor& matrix, const torch::Tensor& tensor, bool is_written) {
+            const bool is_view = tensor.defined() && matrix.is_alias_of(tensor);
+            if (is_written && is_view) matrix = matrix.clone();
+          },
+          matrices_[k], without_zero(updates_[k]->tensors),
+          kernel.writes(presence_of(updates_[k]->tensors)));
+    }
+  }
+
   /// From the matrices to the tensors, of those that are no views of them.
   void write_back(const AnyKernel& kernel) {
     for (std::size_t k = 0; k < matrices_.size(); ++k) {

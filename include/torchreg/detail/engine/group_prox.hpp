@@ -43,7 +43,8 @@ struct GroupProx {
   torch::Tensor remembered(Operands<torch::Tensor>& x, const GroupStep& by, const torch::Tensor& w,
                            torch::Tensor z, const torch::Tensor& moves) const {
     const torch::Tensor& step = by.steps.step;
-    const torch::Tensor inverse = by.steps.inverse.masked_fill(step == 0, 0);
+    const torch::Tensor inverse =
+        torch::nan_to_num(by.steps.inverse.masked_fill(step == 0, 0), 0, 0, 0);
     const torch::Tensor was_zero = x.zero > 0, was_live = x.zero == 0;
     const torch::Tensor gradient = w * inverse;
     const torch::Tensor mean = x.memory.masked_fill(was_zero.logical_not(), 0);

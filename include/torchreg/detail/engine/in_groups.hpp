@@ -60,6 +60,7 @@ class InGroups {
     if (groups_.takes_steps && !moves) return;
     if (run_side_by_side()) return;
     const int64_t rows = matrices_.problem().layout().rows, some = rows_at_once();
+    if (some < rows && !groups_.never_throws) matrices_.stage(groups_.kernel);
     for (int64_t row = 0; row < rows; row += some) {
       run_rows(row, std::min(some, rows - row), outcome);
     }

@@ -115,7 +115,7 @@ class InLanes {
     for (const std::size_t i : mine) {
       const torch::Tensor& w = updates[i].tensors.w;
       const auto begin = reinterpret_cast<std::uintptr_t>(w.data_ptr());
-      ranges.emplace_back(begin, begin + static_cast<std::uintptr_t>(w.nbytes()));
+      ranges.emplace_back(begin, begin + w.nbytes());
     }
     std::sort(ranges.begin(), ranges.end());
     const auto meet = [](const auto& a, const auto& b) { return b.first < a.second; };

@@ -3,6 +3,7 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <functional>
 #include <limits>
@@ -14,12 +15,6 @@
 #include <torchreg/detail/engine/run.hpp>
 
 namespace torchreg::detail {
-
-/// The largest number of a type that is computed in.
-inline double largest_of(torch::ScalarType type) {
-  return type == torch::kDouble ? std::numeric_limits<double>::max()
-                                : static_cast<double>(std::numeric_limits<float>::max());
-}
 
 /// Whether a tensor that does not step is part of others' groups.
 template <class Formula>
@@ -52,6 +47,8 @@ void prox_all(
     if (is_scalar) {
       n.rate = std::min(n.rate, largest);
       n.strength = std::min(n.strength, largest / n.rate);
+    } else {
+      n.strength = std::min(n.strength, std::sqrt(largest));  // so that no product is infinite
     }
     if (moving.size() < i) updates[moving.size()] = std::move(update);
     moving.push_back(i);

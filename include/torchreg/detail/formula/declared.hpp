@@ -24,6 +24,8 @@ using GroupingOf = decltype(a<Formula>().grouping);
 template <class Formula>
 using SaysSome = std::bool_constant<Formula::takes_some>;
 template <class Formula>
+using SaysNoThrow = std::bool_constant<Formula::never_throws>;
+template <class Formula>
 using SaysRest = std::bool_constant<Formula::rests_in_padding>;
 template <class Formula>
 using SaysKinks = std::bool_constant<Formula::has_other_kinks>;
@@ -60,6 +62,13 @@ constexpr bool is_grouped = domain_of<Formula>() == Domain::groups;
 template <class Formula>
 constexpr bool takes_some = [] {
   if constexpr (Has<SaysSome, Formula>::value) return Formula::takes_some;
+  return false;
+}();
+
+/// Whether a formula of groups may be stopped by no error between some of them and the others.
+template <class Formula>
+constexpr bool never_throws = [] {
+  if constexpr (Has<SaysNoThrow, Formula>::value) return Formula::never_throws;
   return false;
 }();
 

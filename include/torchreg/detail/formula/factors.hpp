@@ -55,7 +55,8 @@ class Factors {
     if (!factor.is_tensor) return factor;
     check_strengths_in(what, factor.entries);
     check_broadcasts(who + ": factor", factor.entries, parameter);
-    const bool is_number = factor.entries.dim() == 0 && factor.entries.is_cpu();
+    const bool is_number = factor.entries.dim() == 0 && factor.entries.is_cpu() &&
+                           !factor.entries.requires_grad();  // which entries' may not
     return is_number ? Factor{factor.entries.item<double>(), {}, false} : factor;
   }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <string>
 
 #include <torchreg/detail/processor/inline_begin.hpp>
@@ -24,6 +25,12 @@ inline torch::Tensor shrink(const torch::Tensor& x, const torch::Tensor& t) {
 /// Half and bfloat16 are computed in float32; float and double in themselves.
 inline torch::ScalarType compute_type(torch::ScalarType type) {
   return type == torch::kHalf || type == torch::kBFloat16 ? torch::kFloat : type;
+}
+
+/// The largest number of the type that it is computed in.
+inline double largest_of(torch::ScalarType type) {
+  return type == torch::kDouble ? std::numeric_limits<double>::max()
+                                : static_cast<double>(std::numeric_limits<float>::max());
 }
 
 inline torch::Tensor in_compute_type(const torch::Tensor& tensor) {

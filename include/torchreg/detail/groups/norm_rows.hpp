@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include <torchreg/detail/groups/norm_arrays.hpp>
@@ -21,7 +22,9 @@ class NormRow {
   NormRow(const NormArrays<T>& arrays, int64_t row)
       : a_(arrays),
         row_(row),
-        t_(a_.group * (a_.weights != nullptr ? double(a_.weights[row]) : a_.weight_of_groups)),
+        t_(std::min(
+            a_.group * (a_.weights != nullptr ? double(a_.weights[row]) : a_.weight_of_groups),
+            double(std::numeric_limits<T>::max()))),
         entries_{a_.w, a_.steps, a_.step, a_.l1} {}
 
   /// False where nothing was written.

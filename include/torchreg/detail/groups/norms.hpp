@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include <torchreg/detail/formula/number.hpp>
+
 namespace torchreg::detail {
 
 // The mathematics of norms of groups, on matrices with a group in each row.
@@ -86,15 +88,17 @@ inline torch::Tensor shrunk_to(const torch::Tensor& theta, const torch::Tensor& 
 inline torch::Tensor shrink_norms_in_metric(const torch::Tensor& w, const torch::Tensor& step,
                                             const torch::Tensor& t) {
   const double inf = std::numeric_limits<double>::infinity();
-  const torch::Tensor rests = step <= 0;
-  const torch::Tensor dual = norms_of((w / step).masked_fill(rests, 0));
+  const torch::Tensor ratio = w / step;  // of a step so small that this is infinite, none is taken
+  const torch::Tensor rests = (step > 0).logical_and_(ratio.isfinite()).logical_not_();
+  const torch::Tensor dual = norms_of(ratio.masked_fill(rests, 0));
   const torch::Tensor fixed = norms_of(w.masked_fill(rests.logical_not(), 0));
-  const torch::Tensor least = step.masked_fill(rests, inf).amin(1, true), most = step.amax(1, true);
+  const torch::Tensor least = step.masked_fill(rests, inf).amin(1, true);
+  const torch::Tensor most = step.masked_fill(rests, 0).amax(1, true);
   const torch::Tensor norms = norms_of(w), by_dual = (dual - t).clamp_min(0);
   torch::Tensor low = torch::maximum(norms - most * t, fixed);
   low = torch::maximum(low, (by_dual * least).masked_fill(by_dual == 0, 0));
   const torch::Tensor high = torch::minimum(norms, (by_dual * most).masked_fill(fixed > 0, inf));
-  const torch::Tensor reach = step * t;
+  const torch::Tensor reach = (step * t).masked_fill_(rests, 0);
   const auto sums = [](const torch::Tensor& x, const torch::Tensor& y) {
     return std::pair(sums_of(x), sums_of(y));
   };
@@ -105,7 +109,8 @@ inline torch::Tensor shrink_norms_in_metric(const torch::Tensor& w, const torch:
 /// The prox of t ||w||, for either kind of step.
 inline torch::Tensor shrink_groups(const torch::Tensor& w, const torch::Tensor& step,
                                    const torch::Tensor& t) {
-  return step.dim() == 0 ? shrink_norms(w, step, t) : shrink_norms_in_metric(w, step, t);
+  const torch::Tensor finite = t.clamp_max(largest_of(w.scalar_type()));
+  return step.dim() == 0 ? shrink_norms(w, step, finite) : shrink_norms_in_metric(w, step, finite);
 }
 
 }  // namespace torchreg::detail

@@ -86,7 +86,7 @@ class Largest {
       const T low = rank + margin < size ? ranked(some, rank + margin) : 0;
       for_each([&](std::size_t k) { split(blocks_[k], low, high); });
       if (find_between(low)) return;
-      margin *= 8;
+      margin = 8 * margin + 8;  // at last all: it ends, whatever other threads write
     }
   }
 

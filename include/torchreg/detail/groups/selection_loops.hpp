@@ -48,7 +48,7 @@ struct BracketLoop {
   TORCHREG_INLINE void append(const Number& x) {
     for (int64_t k = 0; k < Number::size; ++k) {  // a branch would often be mispredicted
       *end = static_cast<T>(x.at(k));
-      end += (*end > low) & (*end <= high) ? 1 : 0;
+      end += int{*end > low} & int{*end <= high};
     }
   }
 };

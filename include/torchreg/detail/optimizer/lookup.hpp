@@ -52,22 +52,28 @@ inline std::unordered_map<const c10::TensorImpl*, GroupPosition> positions_in(
   return positions;
 }
 
+/// The group where the tensor is at that position; else null.
+inline const torch::optim::OptimizerParamGroup* group_at(const torch::optim::Optimizer& optimizer,
+                                                         const torch::Tensor& tensor,
+                                                         const GroupPosition& position) {
+  const auto& groups = optimizer.param_groups();
+  const bool is_there = position.group < groups.size() &&
+                        position.index < groups[position.group].params().size() &&
+                        groups[position.group].params()[position.index].is_same(tensor);
+  return is_there ? &groups[position.group] : nullptr;
+}
+
 /// The tensor's parameter group, null if it is in none; `position` is tried first and brought up to
 /// date.
 inline const torch::optim::OptimizerParamGroup* find_group(const torch::optim::Optimizer& optimizer,
                                                            const torch::Tensor& tensor,
                                                            GroupPosition& position) {
-  const auto& groups = optimizer.param_groups();
-  const auto is_at = [&](const GroupPosition& p) {
-    return p.group < groups.size() && p.index < groups[p.group].params().size() &&
-           groups[p.group].params()[p.index].is_same(tensor);
-  };
-  if (is_at(position)) return &groups[position.group];
+  if (const auto* group = group_at(optimizer, tensor, position)) return group;
   const auto positions = positions_in(optimizer);
   const auto found = positions.find(tensor.unsafeGetTensorImpl());
   if (found == positions.end()) return nullptr;
   position = found->second;
-  return &groups[position.group];
+  return group_at(optimizer, tensor, position);
 }
 
 }  // namespace torchreg::detail

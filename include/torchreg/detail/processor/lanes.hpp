@@ -135,12 +135,12 @@ class Lanes {
   }
 
  private:
-  [[gnu::noinline]] static Lanes load_some(const T* from, int64_t count) {
+  TORCHREG_NOINLINE static Lanes load_some(const T* from, int64_t count) {
     Vector x = {};
     for (int64_t i = 0; i < count; ++i) x[i] = from[i];
     return x;
   }
-  [[gnu::noinline]] void store_some(T* to, int64_t count) const {
+  TORCHREG_NOINLINE void store_some(T* to, int64_t count) const {
     for (int64_t i = 0; i < count; ++i) to[i] = x_[i];
   }
 

@@ -52,9 +52,7 @@ class Ledger {
   }
 
   /// Forgets everything but which moves were noted.
-  void forget() {
-    reader_.locate(entries_);
-    const std::vector<Reading> readings = states();
+  void forget(const std::vector<Reading>& readings) {
     for (std::size_t i = 0; i < entries_.size(); ++i) {
       if (readings[i].counter == 0) entries_[i].mark_seen(readings[i]);
       entries_[i].forget(readings[i]);
@@ -77,7 +75,11 @@ class Ledger {
   std::vector<Reading> read() const {
     std::vector<Reading> readings;
     readings.reserve(entries_.size());
-    for (const Entry& entry : entries_) readings.push_back(reader_.read(entry));
+    reader_.locate(entries_);
+    for (const Entry& entry : entries_) {
+      check_no_inference("ProximalStep", entry.parameter.path, entry.parameter.tensor);
+      readings.push_back(reader_.read(entry));
+    }
     return readings;
   }
 
@@ -88,6 +90,7 @@ class Ledger {
 
   std::vector<Reading> states() const {
     std::vector<Reading> states;
+    reader_.locate(entries_);
     for (const Entry& entry : entries_) states.push_back(state_of(entry));
     return states;
   }

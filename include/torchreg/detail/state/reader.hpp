@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <utility>
 #include <vector>
@@ -22,10 +23,14 @@ class Reader {
         read_(step_function ? nullptr : reader_of("ProximalStep", optimizer)),
         step_function_(std::move(step_function)) {}
 
-  /// Finds the entries in the optimizer's groups, all at once.
-  void locate(std::vector<Entry>& entries) const {
+  /// Finds the entries in the optimizer's groups, all at once, unless they are where they were.
+  void locate(const std::vector<Entry>& entries) const {
+    const auto is_known = [this](const Entry& entry) {
+      return group_at(*optimizer_, entry.parameter.tensor, entry.position) != nullptr;
+    };
+    if (std::all_of(entries.begin(), entries.end(), is_known)) return;
     const auto positions = positions_in(*optimizer_);
-    for (Entry& entry : entries) {
+    for (const Entry& entry : entries) {
       const auto found = positions.find(entry.parameter.tensor.unsafeGetTensorImpl());
       if (found != positions.end()) entry.position = found->second;
     }

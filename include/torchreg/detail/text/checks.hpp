@@ -27,16 +27,22 @@ inline void check_floating(const std::string& who, const Parameters& parameters)
   for (const Parameter& parameter : parameters) check_floating(who, parameter);
 }
 
+/// An error for a tensor that cannot be written to outside of InferenceMode, as it was made there.
+inline void check_no_inference(const std::string& who, const std::string& path,
+                               const torch::Tensor& tensor) {
+  TORCH_CHECK_VALUE(!tensor.is_inference() || c10::InferenceMode::is_enabled(), who, ": ",
+                    literal(path),
+                    " was made in InferenceMode, outside of which it cannot be written to; "
+                    "clone() it");
+}
+
 /// The same for tensors that will be written to.
 inline void check_writable(const std::string& who, const Parameters& parameters) {
   check_floating(who, parameters);
   for (const auto& [path, tensor, owner] : parameters) {
     TORCH_CHECK_VALUE(at::has_internal_overlap(tensor) != at::MemOverlap::Yes, who, ": ",
                       literal(path), " is expanded: several entries share memory; clone() it");
-    TORCH_CHECK_VALUE(!tensor.is_inference() || c10::InferenceMode::is_enabled(), who, ": ",
-                      literal(path),
-                      " was made in InferenceMode, outside of which it cannot be written to; "
-                      "clone() it");
+    check_no_inference(who, path, tensor);
   }
 }
 
