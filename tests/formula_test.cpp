@@ -3,6 +3,7 @@
 #include <torchreg/check_laws.hpp>
 #include <torchreg/torchreg.hpp>
 
+#include <algorithm>
 #include <limits>
 #include <stdexcept>
 
@@ -86,6 +87,19 @@ struct Columns {
   Tensor thresholds;
   Tensor value(const Tensor& w) const { return thresholds * w.abs(); }
   Tensor prox(const Tensor& w, const Tensor& step) const {
+    return shrink(w, Tensor(step * thresholds).expand_as(w));
+  }
+};
+
+/// Has a column of numbers, and tells how large its largest result was, or would be.
+struct Rows {
+  Tensor thresholds;
+  int64_t* largest;
+  Tensor prox(const Tensor& w, const Tensor& step) const {
+    int64_t entries = 1;
+    for (const int64_t size : at::infer_size(w.sizes(), thresholds.sizes())) entries *= size;
+    *largest = std::max(*largest, entries);
+    TORCH_CHECK(entries <= w.numel(), "too large");
     return shrink(w, Tensor(step * thresholds).expand_as(w));
   }
 };
@@ -405,6 +419,16 @@ TEST_CASE("A formula with a tensor of its own fits few rows as well as many") {
     columns.prox_(w, 1);
     REQUIRE(torch::equal(w.detach(), torch::tensor({2.5F, 1.5F, 0.5F, 0.0F}).expand({rows, 4})));
   }
+}
+
+TEST_CASE("A formula with a number for each row makes no matrix of rows and pieces") {
+  const int64_t rows = 20000;
+  const Tensor thresholds = torch::arange(4.0).to(torch::kFloat).repeat({rows / 4}).unsqueeze(1);
+  const Tensor w = torch::full({rows, 4}, 2.5);
+  int64_t largest = 0;
+  Penalty(Rows{thresholds, &largest}).prox_(w, 1);
+  REQUIRE(torch::equal(w, (2.5 - thresholds).clamp_min(0).expand({rows, 4})));
+  REQUIRE(largest == w.numel());
 }
 
 TEST_CASE("A failure in a later piece leaves the tensor as it was, and the next step repeats it") {

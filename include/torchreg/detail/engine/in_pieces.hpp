@@ -46,12 +46,14 @@ class InPieces {
     }
     Outcome of_pieces;
     try {
-      for_each_piece(staged, size, [&](const Operands<torch::Tensor>& piece) {
+      const auto act = [&](const Operands<torch::Tensor>& piece) {
         run_piece(kernel, piece, update.numbers, update.path() + " (in part)", of_pieces);
-      });
+      };
+      for_each_piece(staged, size, act, /*may_be_flat=*/kernel.takes_lanes);
     } catch (const c10::Error&) {
       if (kernel.takes_lanes) throw;
-      // It may have tensors of its own that fit the whole shape alone; or else that error is right.
+      // Its own tensors may fit the whole shape alone; or else that error is right. With flat
+      // pieces a column of them would make matrices.
       return run_piece(kernel, update.tensors, update.numbers, update.path(), outcome);
     }
     outcome.sums.insert(outcome.sums.end(), of_pieces.sums.begin(), of_pieces.sums.end());

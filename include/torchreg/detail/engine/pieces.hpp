@@ -27,13 +27,14 @@ inline int64_t entries_at_once(const torch::Tensor& w, int arrays, int64_t large
   return std::max<int64_t>(1, room / bytes_of(w, arrays));
 }
 
-/// act(piece) for corresponding pieces of an update's tensors, flat where they lie in memory
-/// alike and without gaps.
+/// act(piece) for corresponding pieces of an update's tensors: flat, if they may be, where they lie
+/// in memory alike and without gaps; else some rows.
 template <class Act>
-void for_each_piece(const Operands<torch::Tensor>& tensors, int64_t entries, const Act& act) {
+void for_each_piece(const Operands<torch::Tensor>& tensors, int64_t entries, const Act& act,
+                    bool may_be_flat = true) {
   const torch::Tensor& w = tensors.w;
   if (w.numel() <= entries) return act(tensors);
-  bool is_flat = w.is_non_overlapping_and_dense();
+  bool is_flat = may_be_flat && w.is_non_overlapping_and_dense();
   for_each_operand(
       [&](const torch::Tensor& tensor) {
         is_flat = is_flat &&
@@ -60,7 +61,7 @@ void for_each_piece(const Operands<torch::Tensor>& tensors, int64_t entries, con
           if (tensor.defined()) part = tensor.narrow(dim, row, std::min(rows_a_piece, rows - row));
         },
         whole, piece);
-    for_each_piece(piece, entries, act);  // a row may be longer than a piece
+    for_each_piece(piece, entries, act, may_be_flat);  // a row may be longer than a piece
   }
 }
 
