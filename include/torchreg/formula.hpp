@@ -37,10 +37,11 @@ namespace torchreg {
 //                                   const std::vector<torch::Tensor>& steps) const;
 //
 // With data, they are the last argument of value, slope and prox. They broadcast to the parameter,
-// and are cut, moved and cast as it is; to autograd they are constants. Those of a parameter are
-// asked for once, where a ProximalStep is made; those of several parameters at each step, for all
-// that take one, with steps of their shapes, and by a term without steps. Such are marks of what is
-// kept: scaled_by() does not reach them, and stationarity() and lambda_max() find them at w.
+// and are cut, moved and cast as it is, one number as one; to autograd they are constants. Those of
+// a parameter are asked for once, where a ProximalStep is made; those of several parameters at each
+// step, for all that take one, with steps of their shapes, and by a term without steps. Such are
+// bounds of what is kept: scaled_by() does not reach them, and stationarity() and lambda_max() find
+// them at w.
 //
 // A formula of groups has a public member `Grouping grouping`, and gets matrices of G x n: a group
 // in each row, n the longest, padded with 0 and with steps of 1. Its step is 0-dim or G x n, where

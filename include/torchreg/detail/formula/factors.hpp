@@ -56,7 +56,7 @@ class Factors {
     check_strengths_in(what, factor.entries);
     check_broadcasts(who + ": factor", factor.entries, parameter);
     const bool is_number = factor.entries.dim() == 0 && factor.entries.is_cpu() &&
-                           !factor.entries.requires_grad();  // which entries' may not
+                           !factor.entries.requires_grad();  // else refused, as entries are
     return is_number ? Factor{factor.entries.item<double>(), {}, false} : factor;
   }
 
