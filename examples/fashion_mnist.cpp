@@ -190,4 +190,7 @@ int main(int argc, char** argv) {
                 torchreg::sparsity(weights));
   }
   std::cout << torchreg::sparsity(weights) << "\n";
+  if (options.log.empty() || log) return EXIT_SUCCESS;
+  std::cerr << "--log: could not write all of " << options.log << "\n";
+  return EXIT_FAILURE;
 }

@@ -16,6 +16,16 @@ struct Images {
   }
 };
 
+// A file to write to, or without a name none. Ends the program where it cannot be written.
+inline std::ofstream open_log(const std::string& path) {
+  std::ofstream log(path);
+  if (!path.empty() && !log) {
+    std::fprintf(stderr, "--log: cannot write %s\n", path.c_str());
+    std::exit(EXIT_FAILURE);
+  }
+  return log;
+}
+
 // The first `count` images of a folder with the four uncompressed idx files.
 inline Images load_images(const std::string& folder, bool for_training, int64_t count) {
   using torch::data::datasets::MNIST;

@@ -29,9 +29,9 @@ int main(int argc, char** argv) {
 
   // A filter is zero where its weights, its bias, and the scale and shift behind it are.
   const torchreg::Links filters = torchreg::chain(make_cnn());
+  std::ofstream log = open_log(log_path);
   const Images train = load_images(folder, true, images);
   const Images test = load_images(folder, false, std::min<int64_t>(images, 10000));
-  std::ofstream log(log_path);
   log << "lambda,dead_1,dead_2,accuracy\n";
   std::printf("  lambda   dead of 16   dead of 32   accuracy\n");
   int64_t most = 0;

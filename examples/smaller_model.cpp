@@ -52,9 +52,9 @@ int main(int argc, char** argv) {
   app.add_option("--state", state_path, "file for Python's torch.load()");
   CLI11_PARSE(app, argc, argv);
 
+  std::ofstream log = open_log(log_path);
   const Images train = load_images(folder, true, images);
   const Images test = load_images(folder, false, std::min<int64_t>(images, 10000));
-  std::ofstream log(log_path);
   log << "model,filters,parameters,kilobytes,ms_256,ms_1,accuracy\n";
   std::printf("%-12s%8s%12s%8s%11s%10s%10s\n", "", "filters", "parameters", "kB", "batch 256",
               "batch 1", "accuracy");
