@@ -63,6 +63,32 @@ void fill_gradients(const std::vector<Tensor>& list) {
   for (const Tensor& w : list) w.mutable_grad() = there(torch::randn(w.sizes()));
 }
 
+/// Of the second step of tensors that alternate, between float and half or two learning rates.
+template <class Optimizer, class Options>
+int64_t launches_of_alternating(int64_t count, bool is_half) {
+  auto list = parameters(count, {8, 8});
+  std::vector<Tensor> even, odd;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    if (is_half && i % 2 == 0) list[i] = list[i].detach().to(torch::kHalf).requires_grad_();
+    (i % 2 == 0 ? even : odd).push_back(list[i]);
+  }
+  const double other_lr = is_half ? 1e-3 : 2e-3;
+  const std::vector<optim::OptimizerParamGroup> groups{{even, std::make_unique<Options>(1e-3)},
+                                                       {odd, std::make_unique<Options>(other_lr)}};
+  Optimizer optimizer(groups, Options(1e-3));
+  ProximalStep prox(optimizer, list, L1(1e-3));
+  Cost last;
+  for (int step = 0; step < 2; ++step) {
+    fill_gradients(list);
+    {
+      const simulated::AllowReads in_the_optimizer;
+      optimizer.step();
+    }
+    last = cost_of([&] { prox.step(); });
+  }
+  return last.launches;
+}
+
 }  // namespace
 
 TEST_CASE("Device: the host reads nothing, or the simulation says so") {
@@ -316,6 +342,27 @@ TEST_CASE("Device: launches do not grow with the number of tensors, nor memory w
       gradient(large(), L1(1)));
   row("term by value alone and its gradient", 30, gradient(many(), Penalty(SquareByValue())),
       gradient(few(), Penalty(SquareByValue())), gradient(few(), Penalty(SquareByValue())));
+}
+
+TEST_CASE("Device: launches do not grow where types or learning rates alternate") {
+  for (const bool is_half : {false, true}) {
+    CAPTURE(is_half);
+    const auto of_adam = launches_of_alternating<optim::Adam, optim::AdamOptions>;
+    const auto of_sgd = launches_of_alternating<optim::SGD, optim::SGDOptions>;
+    REQUIRE(of_adam(60, is_half) == of_adam(6, is_half));
+    REQUIRE(of_sgd(60, is_half) == of_sgd(6, is_half));
+  }
+}
+
+TEST_CASE("Device: sparsity() waits once, whatever it counts") {
+  const auto waits = [](const std::vector<Tensor>& list) {
+    const simulated::AllowReads once;
+    simulated::reset();
+    sparsity(list);
+    return simulated::counts().by_name["copy_"];
+  };
+  REQUIRE(waits(parameters(1, {8, 8})) == 1);
+  REQUIRE(waits(parameters(20, {8, 8})) == 1);
 }
 
 TEST_CASE(
