@@ -186,6 +186,9 @@ void carry_out(const c10::OperatorHandle& operation, torch::jit::Stack* stack) {
       value = torch::Device(torch::kCPU);
     }
   }
+  // LibTorch 1.13 returns two outputs by references to arguments that it has dropped by then.
+  const std::vector<c10::IValue> held(stack->begin() + static_cast<std::ptrdiff_t>(first),
+                                      stack->end());
   operation.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
   const std::size_t returns = schema.returns().size();
   for (std::size_t i = 0; i < returns; ++i) {
