@@ -287,9 +287,15 @@ TEST_CASE("MinSparsity finds what a sort does, among all numbers, in each kind o
                                           .to(torch::kFloat)
                                           .index({torch::randint(4, {n})}),
                                       x);
+  Tensor misleading = x.clone();  // small where Largest takes its samples
+  for (int64_t i = 0; i < n; i += 5) {
+    const auto random = static_cast<std::uint64_t>(i) * 0x9E3779B97F4A7C15U >> 32;
+    misleading[std::min(i + static_cast<int64_t>(random) % 5, n - 1)] *= 1e-6;
+  }
   for (const auto type : {torch::kFloat, torch::kDouble}) {
     for (const auto& [name, numbers] : std::vector<std::pair<const char*, Tensor>>{
              {"normal", x},
+             {"misleading samples", misleading},
              {"sorted", std::get<0>(x.sort())},
              {"half are zero", x.clamp_min(0)},
              {"few values", (8 * x).round()},
