@@ -60,19 +60,21 @@ Cost cost_of(const Act& act) {
 }
 
 void fill_gradients(const std::vector<Tensor>& list) {
-  for (const Tensor& w : list) w.mutable_grad() = there(torch::randn(w.sizes()));
+  for (const Tensor& w : list)
+    w.mutable_grad() = there(torch::randn(w.sizes()).to(w.scalar_type()));
 }
 
-/// Of the second step of tensors that alternate, between float and half or two learning rates.
+/// Of the second step of tensors that alternate, of two types or two learning rates.
 template <class Optimizer, class Options>
-int64_t launches_of_alternating(int64_t count, bool is_half) {
+int64_t launches_of_alternating(int64_t count, bool of_two_types) {
   auto list = parameters(count, {8, 8});
   std::vector<Tensor> even, odd;
   for (std::size_t i = 0; i < list.size(); ++i) {
-    if (is_half && i % 2 == 0) list[i] = list[i].detach().to(torch::kHalf).requires_grad_();
+    if (of_two_types && i % 2 == 0)
+      list[i] = list[i].detach().to(torch::kBFloat16).requires_grad_();
     (i % 2 == 0 ? even : odd).push_back(list[i]);
   }
-  const double other_lr = is_half ? 1e-3 : 2e-3;
+  const double other_lr = of_two_types ? 1e-3 : 2e-3;
   const std::vector<optim::OptimizerParamGroup> groups{{even, std::make_unique<Options>(1e-3)},
                                                        {odd, std::make_unique<Options>(other_lr)}};
   Optimizer optimizer(groups, Options(1e-3));
@@ -345,12 +347,12 @@ TEST_CASE("Device: launches do not grow with the number of tensors, nor memory w
 }
 
 TEST_CASE("Device: launches do not grow where types or learning rates alternate") {
-  for (const bool is_half : {false, true}) {
-    CAPTURE(is_half);
+  for (const bool of_two_types : {false, true}) {
+    CAPTURE(of_two_types);
     const auto of_adam = launches_of_alternating<optim::Adam, optim::AdamOptions>;
     const auto of_sgd = launches_of_alternating<optim::SGD, optim::SGDOptions>;
-    REQUIRE(of_adam(60, is_half) == of_adam(6, is_half));
-    REQUIRE(of_sgd(60, is_half) == of_sgd(6, is_half));
+    REQUIRE(of_adam(60, of_two_types) == of_adam(6, of_two_types));
+    REQUIRE(of_sgd(60, of_two_types) == of_sgd(6, of_two_types));
   }
 }
 
