@@ -272,8 +272,10 @@ TEST_CASE("scaled_by: terms of penalties without a slope, and second derivatives
 }
 
 TEST_CASE("Factors beyond the type leave what has no strength") {
-  const Tensor x = row({1, -2, 3});
-  for (const Tensor& step : {torch::full({}, 1.0), row({1, 1, 1}), row({1e30, 1, 0})}) {
+  const Tensor x = torch::tensor({1.0, -2.0, 3.0}, torch::kFloat);
+  const Tensor alike = torch::ones({3}), different = torch::tensor({1e18, 1.0, 0.0}, torch::kFloat);
+  for (const Tensor& step : {torch::full({}, 1.0), alike, different}) {
+    CAPTURE(step);
     const Tensor w = x.clone(), by_entry = x.clone();
     L1(0).scaled_by(1e39).prox_(w, step);
     REQUIRE(torch::equal(w, x));

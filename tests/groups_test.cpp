@@ -886,6 +886,12 @@ TEST_CASE("Groups under steps and strengths beyond the type stay numbers") {
     check(GroupSCAD(1e-40, 3.7, grouping), one, stays);
     check(GroupMCP(1e39, 3, grouping), one, vanishes);
     check(GroupSCAD(1e39, 3.7, grouping), one, vanishes);
+    const Tensor tiny = x * 1e-30;  // whose squares are 0
+    for (const Tensor& step : {none, none + torch::tensor({{0.0, 1.0}, {0.0, 1.0}})}) {
+      const Tensor w = tiny.clone();
+      GroupLasso(1e39, grouping).prox_(w, step);
+      REQUIRE(torch::equal(w, tiny.masked_fill(step > 0, 0)));
+    }
   }
   const Tensor w = x.clone().set_requires_grad(true);
   torch::optim::Adagrad adagrad({w}, torch::optim::AdagradOptions(1e-38));
@@ -895,6 +901,35 @@ TEST_CASE("Groups under steps and strengths beyond the type stay numbers") {
     prox.step();
   }
   REQUIRE(torch::equal(w.detach(), x));
+}
+
+TEST_CASE("The prox of group lasso is as large as its tensor, however small or large that is") {
+  torch::manual_seed(20);
+  const std::vector<std::pair<Grouping, std::vector<int64_t>>> cases{{torchreg::rows(), {6, 50}},
+                                                                     {torchreg::rows(), {100, 5}},
+                                                                     {columns(), {50, 6}},
+                                                                     {kernels(), {9, 4, 3, 3}}};
+  for (const auto& [grouping, sizes] : cases) {
+    const Tensor x = torch::randn(sizes, torch::kDouble);
+    const Tensor steps =
+        torch::rand(sizes, torch::kDouble).masked_fill_(torch::rand(sizes) < .2, 0);
+    for (const auto type : {torch::kFloat, torch::kDouble}) {
+      for (const double size : {1e-30, 1e-22, 1e-18, 1e-10, 1e25}) {
+        const double scale = type == torch::kDouble ? std::pow(size, 6) : size;
+        for (const Tensor& step : {torch::ones({}, torch::kDouble), steps}) {
+          for (const double lambda : {0.0, 0.5, 2.5}) {
+            CAPTURE(grouping, type, scale, step.dim(), lambda);
+            const Tensor expected = x.clone(), w = (x * scale).to(type);
+            GroupLasso(lambda, grouping).prox_(expected, step);
+            GroupLasso(lambda * scale, grouping).prox_(w, step.to(type));
+            const Tensor z = w.to(torch::kDouble) / scale;
+            REQUIRE(torch::allclose(z, expected, 1e-5, 1e-6));
+            REQUIRE(torch::equal(z == 0, expected == 0));
+          }
+        }
+      }
+    }
+  }
 }
 
 TEST_CASE("Groups of tiny entries become 0.0, not -0.0, and those of no group stay in a step") {

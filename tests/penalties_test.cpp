@@ -158,6 +158,20 @@ TEST_CASE("Penalty: the slope at a kink is 0, and finite for values at zero") {
   }
 }
 
+TEST_CASE("Penalty: the proxes of formulas themselves keep 0 at a step of 0") {
+  const auto stays = [](const auto& penalty) {
+    const Tensor none = torch::zeros({3}), z = penalty.formula().prox(none, none);
+    return torch::equal(z, none);
+  };
+  REQUIRE(stays(L1(1)));
+  REQUIRE(stays(ElasticNet(1, 1)));
+  REQUIRE(stays(torchreg::L0(1)));
+  REQUIRE(stays(torchreg::LHalf(1)));
+  REQUIRE(stays(torchreg::LogSum(1, 0.1)));
+  REQUIRE(stays(torchreg::MCP(1)));
+  REQUIRE(stays(torchreg::SCAD(1)));
+}
+
 TEST_CASE("Penalty: half types accumulate in float32, and lists promote") {
   const Tensor half = torch::full({70000}, 2.0, torch::kHalf).requires_grad_();
   const Tensor single = torch::ones({2}).requires_grad_();

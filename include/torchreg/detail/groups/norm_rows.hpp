@@ -32,12 +32,13 @@ class NormRow {
     double squares = 0;
     if constexpr (each) {
       find_bounds();
-      if (!is_usual_square<T>(bounds_.dual)) return false;
       squares = bounds_.squares;
+      const bool vanishes = bounds_.dual <= t_ * t_;
+      if (!is_usual_square<T>(bounds_.dual, t_) || (squares == 0 && !vanishes)) return false;
     } else {
       squares = squares_of(entries_);
     }
-    if (!is_usual_square<T>(squares)) return false;
+    if (!is_usual_square<T>(squares, each ? 1 : a_.step * t_)) return false;
     if (a_.memory == nullptr) return prox(squares), true;
     GroupEntries<T, each> plain = entries_;
     plain.l1 = 0;
@@ -63,9 +64,7 @@ class NormRow {
     if (to_zero && !each) {
       std::fill_n(a_.w + begin(), a_.size, T(0));
     } else if (to_zero) {
-      for (int64_t i = begin(); i < begin() + a_.size; ++i) {
-        if (a_.steps[i] > 0) a_.w[i] = 0;
-      }
+      to_zero_where_moves();
     } else {
       prox(squares);
     }
@@ -123,6 +122,12 @@ class NormRow {
     return std::all_of(a_.w + begin(), a_.w + begin() + a_.size, [](T x) { return x == 0; });
   }
 
+  void to_zero_where_moves() const {
+    for (int64_t i = begin(); i < begin() + a_.size; ++i) {
+      a_.w[i] = a_.steps[i] > 0 ? T(0) : a_.w[i] + T(0);
+    }
+  }
+
   /// The squares are of the entries, shrunk by L1.
   void prox([[maybe_unused]] double squares) {
     if constexpr (each) {
@@ -138,10 +143,7 @@ class NormRow {
     const double dual = std::sqrt(bounds_.dual), fixed = std::sqrt(bounds_.fixed);
     const double norm = std::sqrt(bounds_.squares);
     if (t_ == 0) return scale_in_metric(1, 0);
-    if (dual <= t_ && fixed == 0) {
-      std::fill_n(a_.w + begin(), a_.size, T(0));
-      return;
-    }
+    if (dual <= t_ && fixed == 0) return to_zero_where_moves();
     const double by_dual = std::max(dual - t_, 0.0);
     double low = std::max({norm - bounds_.most * t_, fixed, by_dual * bounds_.least});
     double high = fixed > 0 ? norm : std::min(norm, by_dual * bounds_.most);
@@ -184,7 +186,7 @@ void run_short_rows(const NormArrays<T>& a, int64_t begin, int64_t end,
                     std::vector<int64_t>& left) {
   const double weight = a.weights == nullptr ? a.weight_of_groups : 1;
   const ShortGroups<T> groups({a.w, nullptr, a.step, a.l1}, a.step * a.group * weight, a.weights,
-                              largest_square<T>);
+                              largest_square<T>, shortest_reach<T>);
   const bool are_kernels = a.size == KernelsLoop<T>::size && a.l1 == 0;
   for (int64_t row = begin; row < end; row += groups.stride) {
     const int64_t some = std::min(groups.stride, end - row);

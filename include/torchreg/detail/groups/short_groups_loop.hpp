@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include <torchreg/detail/groups/norm_loops.hpp>
 
@@ -17,23 +18,29 @@ struct ShortGroups : GroupEntries<T, false> {
   double reach;      ///< of a group of weight 1
   const T* weights;  ///< of the groups; null: 1
   double usual;      ///< the largest square that is usual, and the inverse of the least
+  double shortest;   ///< reach that no group outlives whose sum of squares is 0
   bool is_written = false;
 
-  ShortGroups(const GroupEntries<T, false>& entries, double by, const T* of_groups, double largest)
-      : GroupEntries<T, false>(entries), reach(by), weights(of_groups), usual(largest) {}
+  ShortGroups(const GroupEntries<T, false>& entries, double by, const T* of_groups, double largest,
+              double least)
+      : GroupEntries<T, false>(entries),
+        reach(by),
+        weights(of_groups),
+        usual(largest),
+        shortest(least) {}
 
   /// sums <- what the groups with these sums of squares are multiplied by; false: one is unusual.
   TORCHREG_INLINE bool find_factors(T* sums, int64_t first, int64_t groups) const {
     for (int64_t g = 0; g < groups; g += lanes) {
-      const Number squares = Number::load(sums + g, groups - g), norms = squares.sqrt();
-      // False of NaN.
-      const auto is_usual = ((squares < usual) & (squares > 1 / usual)) | (squares == 0);
-      if ((Number(1).masked_fill(is_usual, 0) > 0).any()) return false;
+      const Number squares = Number::load(sums + g, lanes), norms = squares.sqrt();
       const Number of =
           weights == nullptr ? Number(1) : Number::load(weights + first + g, groups - g);
-      const Number length = (norms - of * reach).clamp_min(0);
-      const Number factor = (length / norms).masked_fill(norms == 0, 0);
-      factor.masked_fill(of * reach == 0, 1).store(sums + g, groups - g);
+      const Number by = of * reach;
+      const auto is_usual = ((squares < usual) & (squares > 1 / usual)) |  // false of NaN
+                            ((squares == 0) & ((by == 0) | (by > shortest)));
+      if ((Number(1).masked_fill(is_usual, 0) > 0).any()) return false;
+      const Number factor = ((norms - by).clamp_min(0) / norms).masked_fill(norms == 0, 0);
+      factor.masked_fill(by == 0, 1).store(sums + g, lanes);
     }
     return true;
   }
@@ -51,7 +58,7 @@ struct ShortGroupsLoop : ShortGroups<T> {
 
   TORCHREG_INLINE void operator()(int64_t first, int64_t groups) {
     T entries[stride * longest + Number::size];  // squares, and then factors
-    T sums[stride];
+    T sums[stride] = {};
     T* const w = this->w + first * size;
     const int64_t count = groups * size;
     for (int64_t i = 0; i < count; i += Number::size) {
@@ -86,21 +93,22 @@ struct KernelsLoop : ShortGroups<T> {
   static constexpr int64_t size = 9, last = size - 1;
   static_assert(last % lanes == 0);
 
-  /// Of the k-th group, in lanes that are to be added up; that of its last entry goes to `lasts`.
+  /// Of the k-th group, in lanes that are to be added up. Its last entry is the last one of a
+  /// register whose other entries are there already.
   struct Squares {
+    static constexpr T is_last[] = {0, 0, 0, 0, 0, 0, 0, 1};
     const T* w;
-    T* lasts;
     int64_t groups;
 
     TORCHREG_INLINE Number operator()(int64_t k) const {
-      Number sum;
-      if (k >= groups) return lasts[k] = 0, sum;
+      if (k >= groups) return {};
+      const T* const of = w + k * size;
+      const Number end = Number::load(of + size - lanes, lanes);
+      Number sum = end * end * Number::load(is_last + 8 - lanes, lanes);
       for (int64_t i = 0; i < last; i += lanes) {
-        const Number x = Number::load(w + k * size + i, lanes);
+        const Number x = Number::load(of + i, lanes);
         sum = sum + x * x;
       }
-      const T x = w[k * size + last];
-      lasts[k] = x * x;
       return sum;
     }
   };
@@ -108,22 +116,28 @@ struct KernelsLoop : ShortGroups<T> {
   explicit KernelsLoop(const ShortGroups<T>& groups) : ShortGroups<T>(groups) {}
 
   TORCHREG_INLINE void operator()(int64_t first, int64_t groups) {
-    T sums[stride + lanes];
+    T sums[stride];
     T* const w = this->w + first * size;
     for (int64_t g = 0; g < groups; g += lanes) {
-      const Number squares = Number::sums(Squares{w + g * size, sums + g, groups - g});
-      (squares + Number::load(sums + g, lanes)).store(sums + g, lanes);
+      Number::sums(Squares{w + g * size, groups - g}).store(sums + g, lanes);
     }
     if (!this->find_factors(sums, first, groups)) return;
-    for (int64_t g = 0; g < groups; ++g) {
-      T* const of = w + g * size;
-      const Number factor = sums[g];
-      for (int64_t i = 0; i < last; i += lanes) {
-        (Number::load(of + i, lanes) * factor + 0).store(of + i, lanes);
-      }
-      of[last] = of[last] * sums[g] + T(0);
+    for (int64_t g = 0; g < groups; g += lanes) {
+      scale(w + g * size, (groups - g) * size, Number::load(sums + g, lanes),
+            std::make_integer_sequence<int, size>());
     }
     this->is_written = true;
+  }
+
+ private:
+  /// A factor of each of so many groups as a register has lanes, which fill `size` registers.
+  template <int... k>
+  TORCHREG_INLINE static void scale(T* w, int64_t count, const Number& factors,
+                                    std::integer_sequence<int, k...> /*registers*/) {
+    (scale_some(w + k * lanes, count - k * lanes, factors.template spread<size, k>()), ...);
+  }
+  TORCHREG_INLINE static void scale_some(T* w, int64_t count, const Number& factors) {
+    if (count > 0) (Number::load(w, count) * factors + 0).store(w, count);
   }
 };
 

@@ -121,6 +121,14 @@ class Lanes {
     return rotated;
   }
 
+  /// Each lane `times` times: the k-th register of these, one after the other.
+  template <int times, int k>
+  TORCHREG_INLINE Lanes spread() const {
+    Lanes spread;
+    Simd<T>::template spread<times, k * size>(x_, spread.x_, typename Simd<T>::Places());
+    return spread;
+  }
+
   /// The sum of the k-th of so many registers in lane k, each as of(k) from some k on.
   template <int64_t count = size, class Of>
   TORCHREG_INLINE static Lanes sums(const Of& of, int64_t k = 0) {
@@ -129,7 +137,11 @@ class Lanes {
     } else {
       const Lanes a = sums<count / 2>(of, k), b = sums<count / 2>(of, k + count / 2);
       Lanes sum;
-      Simd<T>::add_neighbours(a.x_, b.x_, sum.x_);
+      if constexpr (count == size && kVectorBytes == 32) {
+        Simd<T>::add_halves(a.x_, b.x_, sum.x_);
+      } else {
+        Simd<T>::add_neighbours(a.x_, b.x_, sum.x_);
+      }
       return sum;
     }
   }

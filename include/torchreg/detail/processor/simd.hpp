@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 #include <torchreg/detail/processor/inline_begin.hpp>
 
@@ -91,6 +92,7 @@ struct Simd {
   using Indices __attribute__((vector_size(kVectorBytes))) =
       std::conditional_t<sizeof(T) == 4, int, long long>;
   using Vector __attribute__((vector_size(kVectorBytes))) = T;
+  using Places = std::make_integer_sequence<int, kVectorBytes / sizeof(T)>;
 
   TORCHREG_PRIMITIVE void fill(Vector& x, T value) {
 #ifdef TORCHREG_BY_ASSEMBLY
@@ -115,14 +117,29 @@ struct Simd {
 #endif
   }
 
-  /// a[0] + a[1], a[2] + a[3], ... and then the same of b
+  /// The sums of two neighbours each, of a and of b, within each half of a register of 32 bytes.
   TORCHREG_INLINE static void add_neighbours(const Vector& a, const Vector& b, Vector& sums) {
     constexpr std::size_t size = kVectorBytes / sizeof(T);
     if constexpr (size == 8) {
-      sums = TORCHREG_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14) +
-             TORCHREG_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+      sums = TORCHREG_SHUFFLE(a, b, 0, 2, 8, 10, 4, 6, 12, 14) +
+             TORCHREG_SHUFFLE(a, b, 1, 3, 9, 11, 5, 7, 13, 15);
+    } else if constexpr (size == 4 && sizeof(T) == 8) {
+      sums = TORCHREG_SHUFFLE(a, b, 0, 4, 2, 6) + TORCHREG_SHUFFLE(a, b, 1, 5, 3, 7);
     } else if constexpr (size == 4) {
       sums = TORCHREG_SHUFFLE(a, b, 0, 2, 4, 6) + TORCHREG_SHUFFLE(a, b, 1, 3, 5, 7);
+    } else {
+      sums = TORCHREG_SHUFFLE(a, b, 0, 2) + TORCHREG_SHUFFLE(a, b, 1, 3);
+    }
+  }
+
+  /// The sum of the halves of a, and then that of b.
+  TORCHREG_INLINE static void add_halves(const Vector& a, const Vector& b, Vector& sums) {
+    constexpr std::size_t size = kVectorBytes / sizeof(T);
+    if constexpr (size == 8) {
+      sums = TORCHREG_SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11) +
+             TORCHREG_SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
+    } else if constexpr (size == 4) {
+      sums = TORCHREG_SHUFFLE(a, b, 0, 1, 4, 5) + TORCHREG_SHUFFLE(a, b, 2, 3, 6, 7);
     } else {
       sums = TORCHREG_SHUFFLE(a, b, 0, 2) + TORCHREG_SHUFFLE(a, b, 1, 3);
     }
@@ -137,6 +154,13 @@ struct Simd {
     } else {
       rotated = TORCHREG_SHUFFLE(x, x, a, b, c, d);
     }
+  }
+
+  /// The entries (begin + i) / times.
+  template <int times, int begin, int... i>
+  TORCHREG_INLINE static void spread(const Vector& x, Vector& result,
+                                     std::integer_sequence<int, i...>) {
+    result = TORCHREG_SHUFFLE(x, x, (begin + i) / times...);
   }
 
   /// Whether any bit is set, of a vector of integers.
