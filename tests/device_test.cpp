@@ -258,6 +258,8 @@ TEST_CASE("Device: NaN and infinities stay, a step of 0 is the identity, dead en
   REQUIRE(torch::allclose(here(w), torch::tensor({std::nan(""), inf, -inf, 0.0, 2.0}), 0, 0, true));
   L1(1e39).prox_(w, 0);
   REQUIRE(here(w)[4].item<double>() == 2);
+  L1(1e39).prox_(w, 1);
+  REQUIRE(torch::allclose(here(w), torch::tensor({std::nan(""), inf, -inf, 0.0, 0.0}), 0, 0, true));
 }
 
 TEST_CASE("Device: of floats no tensor of doubles is made, which some devices lack") {
@@ -337,6 +339,7 @@ TEST_CASE("Device: launches do not grow with the number of tensors, nor memory w
   const auto large = [] { return parameters(1, {1 << 12, 1 << 12}); };
   row("L1 after Adam with memory", 60, adam_step(many(), L1(1e-3)), adam_step(few(), L1(1e-3)),
       adam_step(large(), L1(1e-3)));
+  REQUIRE(adam_step(parameters(1, {64, 64}), L1(1e-3)).launches <= 25);
   row("L2 after Adam", 60, adam_step(many(), torchreg::L2(1e-3)),
       adam_step(few(), torchreg::L2(1e-3)), adam_step(large(), torchreg::L2(1e-3)));
   row("prox_ of L1", 20, prox_(many(), L1(1e-3)), prox_(few(), L1(1e-3)), prox_(large(), L1(1e-3)));

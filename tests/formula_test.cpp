@@ -174,6 +174,16 @@ struct Lawless {
   }
 };
 
+/// L1 that says where its kink is.
+struct WithKink {
+  double lambda, said;
+  Tensor value(const Tensor& w) const { return lambda * w.abs(); }
+  Tensor prox(const Tensor& w, const Tensor& step) const {
+    return torchreg::shrink(w, Tensor(lambda * step));
+  }
+  double kink() const { return said; }
+};
+
 struct Halving {
   [[maybe_unused]] static constexpr bool is_constraint = true;
   Tensor prox(const Tensor& w, const Tensor& /*step*/) const { return w / 2; }
@@ -404,6 +414,10 @@ TEST_CASE("check_laws: right formulas pass, and each law that is broken is named
   REQUIRE(contains(error(Penalty(Halving())), "the prox of its own result is another"));
   REQUIRE(contains(error(Penalty(Interval())), "with one step for all entries the prox of"));
   REQUIRE(contains(error(Penalty(RestsTogether())), "with steps of which some are 0 the prox of"));
+  for (const double kink : {0.299, 0.301}) {
+    REQUIRE(contains(error(Penalty(WithKink{0.3, kink})), "where the prox has another"));
+  }
+  REQUIRE(error(Penalty(WithKink{0.3, 0.3})).empty());
   REQUIRE(error(SparseGroupLasso(0.3, 0.5)).empty());
   REQUIRE(error(Box(-0.5, 1)).empty());
   REQUIRE(error(torchreg::Simplex(2)).empty());

@@ -909,22 +909,29 @@ TEST_CASE("The prox of group lasso is as large as its tensor, however small or l
                                                                      {torchreg::rows(), {100, 5}},
                                                                      {columns(), {50, 6}},
                                                                      {kernels(), {9, 4, 3, 3}}};
+  const auto proxed = [](double lambda, const Grouping& grouping, const Tensor& x,
+                         const Tensor& step) {
+    const Tensor w = x.clone();
+    const GroupLasso lasso(lambda, grouping);
+    step.dim() == 0 ? lasso.prox_(w, step.item<double>()) : lasso.prox_(w, step.to(w.dtype()));
+    return w;
+  };
   for (const auto& [grouping, sizes] : cases) {
     const Tensor x = torch::randn(sizes, torch::kDouble);
-    const Tensor steps =
-        torch::rand(sizes, torch::kDouble).masked_fill_(torch::rand(sizes) < .2, 0);
+    const Tensor each = torch::rand(sizes, torch::kDouble).masked_fill_(torch::rand(sizes) < .2, 0);
     for (const auto type : {torch::kFloat, torch::kDouble}) {
       for (const double size : {1e-30, 1e-22, 1e-18, 1e-10, 1e25}) {
         const double scale = type == torch::kDouble ? std::pow(size, 6) : size;
-        for (const Tensor& step : {torch::ones({}, torch::kDouble), steps}) {
+        for (const Tensor& step : {torch::ones({}, torch::kDouble), each}) {
           for (const double lambda : {0.0, 0.5, 2.5}) {
             CAPTURE(grouping, type, scale, step.dim(), lambda);
-            const Tensor expected = x.clone(), w = (x * scale).to(type);
-            GroupLasso(lambda, grouping).prox_(expected, step);
-            GroupLasso(lambda * scale, grouping).prox_(w, step.to(type));
-            const Tensor z = w.to(torch::kDouble) / scale;
-            REQUIRE(torch::allclose(z, expected, 1e-5, 1e-6));
-            REQUIRE(torch::equal(z == 0, expected == 0));
+            const Tensor expected = proxed(lambda, grouping, x, step), w = (x * scale).to(type);
+            for (const Tensor& z : {proxed(lambda * scale, grouping, w, step),
+                                    proxed(lambda, grouping, w, step * scale)}) {
+              const Tensor own = z.to(torch::kDouble) / scale;
+              REQUIRE(torch::allclose(own, expected, 1e-5, 1e-6));
+              REQUIRE(torch::equal(own == 0, expected == 0));
+            }
           }
         }
       }

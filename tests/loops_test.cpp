@@ -234,14 +234,21 @@ TEST_CASE("Dead entries: one stays where the penalty has no slope") {
 }
 
 TEST_CASE("Dead entries: one that stays is stepped by a finite step, without an epsilon too") {
-  const Tensor w = row({0, 1}).requires_grad_();
-  optim::RMSprop rmsprop({w}, optim::RMSpropOptions(0.01).eps(0));
-  ProximalStep prox(rmsprop, w, Penalty(ByValue{1}));  // checks that its step is finite
-  step_with(rmsprop, w, row({0, 1}));
-  torch::NoGradGuard no_grad;
-  w.copy_(row({0, 1}));  // LibTorch has divided 0 by 0
-  prox.step();
-  REQUIRE(w[0].item<double>() == 0);
+  const auto stays = [](const auto& penalty, const Tensor& tensor) {
+    const Tensor w = tensor.requires_grad_();
+    optim::RMSprop rmsprop({w}, optim::RMSpropOptions(0.01).eps(0));
+    ProximalStep prox(rmsprop, w, penalty);
+    step_with(rmsprop, w, row({0, 1}));
+    torch::NoGradGuard no_grad;
+    w.copy_(row({0, 1}));  // LibTorch has divided 0 by 0
+    prox.step();
+    return w[0].item<double>() == 0;
+  };
+  REQUIRE(stays(Penalty(ByValue{1}), row({0, 1})));  // checks that its step is finite
+  for (const double lambda : {0.0, 0.1}) {
+    REQUIRE(stays(L1(lambda), row({0, 1})));
+    REQUIRE(stays(L1(lambda), row({0, 2, 1, 2}).slice(0, 0, 4, 2)));
+  }
 }
 
 TEST_CASE("Dead entries: the memory of one at zero averages on until it wakes") {

@@ -188,6 +188,23 @@ TEST_CASE("ProximalStep: a formula's -0.0 becomes +0.0, with memory and without"
   }
 }
 
+TEST_CASE("Memory: a penalty beyond the type holds all zeros") {
+  for (const auto type : {torch::kFloat, torch::kBFloat16}) {
+    for (const bool is_contiguous : {true, false}) {
+      CAPTURE(type, is_contiguous);
+      const Tensor ones = torch::ones({2, 3}, type);
+      const Tensor w = (is_contiguous ? ones : ones.t()).set_requires_grad(true);
+      torch::optim::SGD sgd({w}, torch::optim::SGDOptions(0.1));
+      ProximalStep prox(sgd, w, L1(1e39));
+      for (int t = 0; t < 3; ++t) {
+        support::step_with(sgd, w, torch::ones_like(w));
+        prox.step();
+        REQUIRE((w == 0).all().item<bool>());
+      }
+    }
+  }
+}
+
 TEST_CASE("Memory: the gradient of the n steps of every(n) weighs n times as much") {
   torch::manual_seed(12);
   const double s = 0.2, lambda = 0.5;

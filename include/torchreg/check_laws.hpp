@@ -33,6 +33,7 @@ class Laws {
       : penalty_(penalty), options_(std::move(options)) {}
 
   void check() const {
+    if constexpr (has_kink<Formula>) check_kink();
     for (int64_t k = 0; k < options_.tensors(); ++k) {
       const double scale = std::pow(10.0, k % 3 - 1);
       torch::Tensor x = scale * torch::randn(options_.shape(), torch::kDouble);
@@ -95,6 +96,20 @@ class Laws {
         }
       }
     }
+  }
+
+  /// The prox takes step times a gradient to zero where it is up to the kink, and no further.
+  void check_kink() const {
+    const double kink = penalty_.formula().kink();
+    const torch::Tensor step = torch::full({}, 0.3, torch::kDouble);
+    const torch::Tensor below = torch::tensor({-0.999, 0.999}, torch::kDouble) * kink;
+    const torch::Tensor above = torch::tensor({-1.001, 1.001}, torch::kDouble) * kink;
+    const auto zeros = [&](const torch::Tensor& gradient) {
+      const torch::Tensor z = penalty_.formula().prox(torch::Tensor(step * gradient), step);
+      return (z == 0).sum().template item<int64_t>();
+    };
+    require(zeros(below) == 2 && (kink == 0 || zeros(above) == 0), "kink() is ", kink,
+            ", where the prox has another");
   }
 
   /// R(z) + sum (z - x)^2/(2 step) is nowhere smaller than at the prox, where entries whose step is
@@ -171,7 +186,7 @@ class Laws {
 /// Tries the laws of a penalty on random tensors of doubles, for a test of one's own formula:
 ///
 /// * the slope is finite, and the derivative of the value off zeros, by differences;
-/// * a step of 0 leaves all as it is;
+/// * a step of 0 leaves all as it is, and kink(), if there is one, is the prox's;
 /// * R(z) + sum (z - w)^2/(2 step) is at the prox at most what it is at some hundred other points,
 ///   with one step for all entries and, unless the formula says `instead`, a step of each, of which
 ///   some are 0: those entries stay;

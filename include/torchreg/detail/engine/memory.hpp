@@ -50,17 +50,37 @@ struct Veto {
   X averaged;
 };
 
+/// LibTorch compares with numbers of a tensor's type alone.
+inline double within_type(const torch::Tensor& x, double number) {
+  return std::min(number, largest_of(x.scalar_type()));
+}
+template <class X>
+TORCHREG_INLINE double within_type(const X& /*x*/, double number) {
+  return number;
+}
+
 /// The averaged gradient w / step of entries that were at zero, which stay there while the prox of
-/// step times it is zero; of the others the newest gradient. `scaled_step` is the penalty's.
-template <class Formula, class X, class Path>
+/// step times it is zero: while it is no steeper than the penalty's kink, if it has one. Of the
+/// others the newest gradient. `scaled_step` is the penalty's.
+template <class Formula, class X, class Has, class Path>
 TORCHREG_INLINE auto veto_of(const Formula& formula, const Operands<X>& x, const Steps<X>& steps,
-                             const X& scaled_step, double weight, const Path& path) {
+                             const X& scaled_step, const Numbers& n, const Has& has,
+                             const Path& path) {
   const auto was_zero = x.memory < std::numeric_limits<double>::infinity();
   const X gradient = x.w * steps.inverse;
-  const X averaged = x.memory.lerp(gradient, weight).where(was_zero, gradient);
-  const X moved = steps.step * averaged;
-  const auto held = (prox_at(formula, moved, scaled_step, x.data, path) == 0) & was_zero;
-  return Veto<X, std::decay_t<decltype(held)>>{held, averaged};
+  const X moved_on = x.memory.lerp(gradient, n.weight);
+  const X averaged = moved_on.where(was_zero, gradient);
+  if constexpr (has_kink<Formula>) {
+    // Of entries that were not at zero moved_on is infinite or no number, which nothing holds.
+    const double kink = within_type(x.w, formula.kink() * n.strength);
+    const X steepness = moved_on.abs();
+    const auto held = has.factor ? steepness <= X(x.factor * kink) : steepness <= kink;
+    return Veto<X, std::decay_t<decltype(held)>>{held, averaged};
+  } else {
+    const X moved = steps.step * averaged;
+    const auto held = (prox_at(formula, moved, scaled_step, x.data, path) == 0) & was_zero;
+    return Veto<X, std::decay_t<decltype(held)>>{held, averaged};
+  }
 }
 
 }  // namespace torchreg::detail

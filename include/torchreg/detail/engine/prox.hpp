@@ -74,8 +74,12 @@ struct Prox {
     const auto moves = moves_of(x, step, steps.may_rest, n, has);
     X z = as_stored(prox_of(x, step, path), stored);
     if (has.memory) {
-      auto veto = veto_of(formula, x, steps, step, n.weight, path);
-      z = zeroed(z, veto.held);
+      auto veto = veto_of(formula, x, steps, step, n, has, path);
+      if constexpr (has_kink<Formula>) {
+        z.masked_fill_(veto.held, 0);
+      } else {
+        z = zeroed(z, veto.held);
+      }
       if (some_stay(moves, has)) z = z.where(moves, x.w);
       X memory = veto.averaged.masked_fill_(z != 0, kInf);
       if (may_vanish(x.w, n, has)) memory = memory.where(steps.inverse < kInf, x.memory);
@@ -112,17 +116,25 @@ struct Prox {
 
   /// Which entries take the step. Undefined: all.
   template <class Has>
-  static torch::Tensor moves_of(const Operands<torch::Tensor>& x, const torch::Tensor& step,
-                                bool may_rest, const Numbers& n, const Has& has) {
+  torch::Tensor moves_of(const Operands<torch::Tensor>& x, const torch::Tensor& step, bool may_rest,
+                         const Numbers& n, const Has& has) const {
     const bool vanishes = may_vanish(x.w, n, has) || has.factor || !(n.strength > 1e-20);
+    if (has_kink<Formula> && !vanishes && has_finite_products(n, has)) return {};
     const bool all_are_finite = x.w.is_cpu() && detail::is_finite(x.w.sum().item<double>());
     if (all_are_finite && !may_rest && !vanishes) return {};
     return step > x.w - x.w;  // which is NaN of an infinite entry
   }
   template <class X, class Has>
-  TORCHREG_INLINE static auto moves_of(const Operands<X>& x, const X& step, bool /*may_rest*/,
-                                       const Numbers& /*n*/, const Has& /*has*/) {
+  TORCHREG_INLINE auto moves_of(const Operands<X>& x, const X& step, bool /*may_rest*/,
+                                const Numbers& /*n*/, const Has& /*has*/) const {
     return step > x.w - x.w;
+  }
+
+  /// Whether every step times every strength is far below the largest float.
+  template <class Has>
+  bool has_finite_products(const Numbers& n, const Has& has) const {
+    const double longest = has.moment ? 1 / (n.eps * n.inverse_scale) : n.rate;
+    return longest * n.strength * largest_strength(formula) < 1e30;
   }
 
   template <class Has>

@@ -83,7 +83,9 @@ TORCHREG_INLINE Steps<X> adaptive_steps(const Formula& formula, const Operands<X
     }
     const X inverse = (root + n.eps).mul_(n.inverse_scale);
     X step = inverse.reciprocal();
-    if (are_odd) {
+    // A penalty with a kink changes nothing where it has no slope, by any finite step.
+    const bool changes_nothing = has_kink<Formula> && n.eps * n.inverse_scale > 1e-30;
+    if (are_odd && !changes_nothing) {
       const auto is_still = root == 0;  // not so of a centered moment, whose variance may be 0
       step.masked_fill_(has.mean ? is_still & (x.moment == 0) : is_still, 0);
     }

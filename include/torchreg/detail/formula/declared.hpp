@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <type_traits>
 
@@ -101,6 +102,13 @@ constexpr bool takes_lanes() {
 }
 
 template <class Formula>
+using Kink = decltype(double(a<Formula>().kink()));
+
+/// Whether it is a convex penalty that says how steep it is beside 0.
+template <class Formula>
+constexpr bool has_kink = Has<Kink, Formula>::value;
+
+template <class Formula>
 using SaysZeros = decltype(bool(a<Formula>().makes_zeros()));
 
 /// Whether zeros remember what holds them.
@@ -146,6 +154,15 @@ void for_each_strength([[maybe_unused]] const Formula& formula,
       }
     }
   }
+}
+
+template <class Formula>
+double largest_strength(const Formula& formula) {
+  double largest = 0;
+  for_each_strength(formula, [&](const std::string& /*name*/, double value, const Range&) {
+    largest = std::max(largest, value);
+  });
+  return largest;
 }
 
 /// Whether a strength is in its range, which infinities are if the range begins there.

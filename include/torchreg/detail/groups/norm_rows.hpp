@@ -33,8 +33,8 @@ class NormRow {
     if constexpr (each) {
       find_bounds();
       squares = bounds_.squares;
-      const bool vanishes = bounds_.dual <= t_ * t_;
-      if (!is_usual_square<T>(bounds_.dual, t_) || (squares == 0 && !vanishes)) return false;
+      if (!is_usual_square<T>(bounds_.dual, t_)) return false;
+      if (squares == 0 && a_.l1 == 0 && !is_zero()) return false;
     } else {
       squares = squares_of(entries_);
     }
