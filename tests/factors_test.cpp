@@ -230,18 +230,21 @@ TEST_CASE("scaled_by: an entry whose factor is 0 is left alone, whatever the for
 }
 
 TEST_CASE("scaled_by: the memory is in units of the loss's gradient, under any factor") {
-  for (const bool per_entry : {false, true}) {
+  const auto remembers = [](const auto& penalty) {
     const Tensor w = torch::zeros({3}).requires_grad_();
     optim::SGD sgd({w}, optim::SGDOptions(0.5));
-    L1 l1 = L1(1).scaled_by(4);
-    if (per_entry) l1 = L1(1).scaled_by(constant(torch::full({3}, 4.0)));
-    ProximalStep prox(sgd, w, l1);
+    ProximalStep prox(sgd, w, penalty);
     for (int t = 0; t < 4; ++t) {
       step_with(sgd, w, torch::tensor({1.0f, -2.0f, 3.5f}));
       prox.step();
     }
-    REQUIRE(torch::equal(support::memory_of(prox), torch::tensor({-1.0f, 2.0f, -3.5f})));
-  }
+    return torch::equal(support::memory_of(prox), torch::tensor({-1.0f, 2.0f, -3.5f}));
+  };
+  const auto fours = constant(torch::full({3}, 4.0));
+  REQUIRE(remembers(L1(1).scaled_by(4)));
+  REQUIRE(remembers(L1(1).scaled_by(fours)));
+  REQUIRE(remembers(torchreg::MCP(1, 1000).scaled_by(4)));  // which tells no kink
+  REQUIRE(remembers(torchreg::MCP(1, 1000).scaled_by(fours)));
 }
 
 TEST_CASE("scaled_by: a zero that is free again does not remember") {

@@ -50,15 +50,6 @@ struct Veto {
   X averaged;
 };
 
-/// LibTorch compares with numbers of a tensor's type alone.
-inline double within_type(const torch::Tensor& x, double number) {
-  return std::min(number, largest_of(x.scalar_type()));
-}
-template <class X>
-TORCHREG_INLINE double within_type(const X& /*x*/, double number) {
-  return number;
-}
-
 /// The averaged gradient w / step of entries that were at zero, which stay there while the prox of
 /// step times it is zero: while it is no steeper than the penalty's kink, if it has one. Of the
 /// others the newest gradient. `scaled_step` is the penalty's.
@@ -72,7 +63,7 @@ TORCHREG_INLINE auto veto_of(const Formula& formula, const Operands<X>& x, const
   const X averaged = moved_on.where(was_zero, gradient);
   if constexpr (has_kink<Formula>) {
     // Of entries that were not at zero moved_on is infinite or no number, which nothing holds.
-    const double kink = within_type(x.w, formula.kink() * n.strength);
+    const double kink = formula.kink() * n.strength;
     const X steepness = moved_on.abs();
     const auto held = has.factor ? steepness <= X(x.factor * kink) : steepness <= kink;
     return Veto<X, std::decay_t<decltype(held)>>{held, averaged};
