@@ -230,8 +230,8 @@ TEST_CASE("scaled_by: an entry whose factor is 0 is left alone, whatever the for
 }
 
 TEST_CASE("scaled_by: the memory is in units of the loss's gradient, under any factor") {
-  const auto remembers = [](const auto& penalty) {
-    const Tensor w = torch::zeros({3}).requires_grad_();
+  const auto remembers = [](const auto& penalty, int64_t gap = 1) {
+    const Tensor w = torch::zeros({3 * gap}).slice(0, 0, 3 * gap, gap).set_requires_grad(true);
     optim::SGD sgd({w}, optim::SGDOptions(0.5));
     ProximalStep prox(sgd, w, penalty);
     for (int t = 0; t < 4; ++t) {
@@ -243,6 +243,8 @@ TEST_CASE("scaled_by: the memory is in units of the loss's gradient, under any f
   const auto fours = constant(torch::full({3}, 4.0));
   REQUIRE(remembers(L1(1).scaled_by(4)));
   REQUIRE(remembers(L1(1).scaled_by(fours)));
+  REQUIRE(remembers(L1(1).scaled_by(4), 2));
+  REQUIRE(remembers(L1(1).scaled_by(fours), 2));
   REQUIRE(remembers(torchreg::MCP(1, 1000).scaled_by(4)));  // which tells no kink
   REQUIRE(remembers(torchreg::MCP(1, 1000).scaled_by(fours)));
 }
@@ -277,6 +279,11 @@ TEST_CASE("scaled_by: terms of penalties without a slope, and second derivatives
 TEST_CASE("Factors beyond the type leave what has no strength") {
   const Tensor x = torch::tensor({1.0, -2.0, 3.0}, torch::kFloat);
   const Tensor alike = torch::ones({3}), different = torch::tensor({1e18, 1.0, 0.0}, torch::kFloat);
+  for (const double step : {0.1, 1.0}) {
+    const Tensor w = x.clone();
+    L1(0).scaled_by(1e39).prox_(w, step);
+    REQUIRE(torch::equal(w, x));
+  }
   for (const Tensor& step : {torch::full({}, 1.0), alike, different}) {
     CAPTURE(step);
     const Tensor w = x.clone(), by_entry = x.clone();

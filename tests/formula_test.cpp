@@ -414,7 +414,7 @@ TEST_CASE("check_laws: right formulas pass, and each law that is broken is named
   REQUIRE(contains(error(Penalty(Halving())), "the prox of its own result is another"));
   REQUIRE(contains(error(Penalty(Interval())), "with one step for all entries the prox of"));
   REQUIRE(contains(error(Penalty(RestsTogether())), "with steps of which some are 0 the prox of"));
-  for (const double kink : {0.299, 0.301}) {
+  for (const double kink : {0.299, 0.301, -0.3}) {
     REQUIRE(contains(error(Penalty(WithKink{0.3, kink})), "where the prox has another"));
   }
   REQUIRE(error(Penalty(WithKink{0.3, 0.3})).empty());

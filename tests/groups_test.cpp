@@ -886,6 +886,11 @@ TEST_CASE("Groups under steps and strengths beyond the type stay numbers") {
     check(GroupSCAD(1e-40, 3.7, grouping), one, stays);
     check(GroupMCP(1e39, 3, grouping), one, vanishes);
     check(GroupSCAD(1e39, 3.7, grouping), one, vanishes);
+    for (const double size : {1.0, 1e-30, 1e30}) {
+      const Tensor w = x.to(torch::kFloat) * size, own = w.clone();
+      GroupLasso(1e39, grouping).scaled_by(0).prox_(w, 1);
+      REQUIRE(torch::equal(w, own));
+    }
     const Tensor tiny = x * 1e-30;  // whose squares are 0
     for (const Tensor& step : {none, none + torch::tensor({{0.0, 1.0}, {0.0, 1.0}})}) {
       const Tensor w = tiny.clone();

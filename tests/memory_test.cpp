@@ -192,8 +192,8 @@ TEST_CASE("Memory: a penalty beyond the type holds all zeros") {
   for (const auto type : {torch::kFloat, torch::kBFloat16}) {
     for (const bool is_contiguous : {true, false}) {
       CAPTURE(type, is_contiguous);
-      const Tensor ones = torch::ones({2, 3}, type);
-      const Tensor w = (is_contiguous ? ones : ones.t()).set_requires_grad(true);
+      const Tensor ones = torch::ones({2, 6}, type);
+      const Tensor w = (is_contiguous ? ones : ones.slice(1, 0, 6, 2)).set_requires_grad(true);
       torch::optim::SGD sgd({w}, torch::optim::SGDOptions(0.1));
       ProximalStep prox(sgd, w, L1(1e39));
       for (int t = 0; t < 3; ++t) {

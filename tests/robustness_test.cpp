@@ -428,16 +428,19 @@ TEST_CASE("Threads: a penalty and its selector are safe for concurrent const use
 
 TEST_CASE("Second moments: one of NaN makes no zero") {
   for (const int64_t memory : {0, 256}) {
-    CAPTURE(memory);
-    const Tensor w = torch::full({20}, 2.0).requires_grad_();
-    optim::Adam adam({w}, optim::AdamOptions(0.1));
-    ProximalStep prox(adam, w, L1(0.5));
-    prox.options().memory(memory);
-    step_with(adam, w, torch::full({20}, kNaN));
-    torch::NoGradGuard no_grad;
-    w.fill_(2);  // as nan_to_num_() would repair it
-    prox.step();
-    REQUIRE((w == 2).all().item<bool>());  // a step that is no number goes nowhere
+    for (const int64_t gap : {1, 2}) {
+      CAPTURE(memory, gap);
+      const Tensor w =
+          torch::full({20 * gap}, 2.0).slice(0, 0, 20 * gap, gap).set_requires_grad(true);
+      optim::Adam adam({w}, optim::AdamOptions(0.1));
+      ProximalStep prox(adam, w, L1(0.5));
+      prox.options().memory(memory);
+      step_with(adam, w, torch::full({20}, kNaN));
+      torch::NoGradGuard no_grad;
+      w.fill_(2);  // as nan_to_num_() would repair it
+      prox.step();
+      REQUIRE((w == 2).all().item<bool>());  // a step that is no number goes nowhere
+    }
   }
 }
 

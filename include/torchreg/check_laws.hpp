@@ -33,7 +33,7 @@ class Laws {
       : penalty_(penalty), options_(std::move(options)) {}
 
   void check() const {
-    if constexpr (has_kink<Formula>) check_kink();
+    if constexpr (has_kink<Formula> && !has_data<Formula>) check_kink();
     for (int64_t k = 0; k < options_.tensors(); ++k) {
       const double scale = std::pow(10.0, k % 3 - 1);
       torch::Tensor x = scale * torch::randn(options_.shape(), torch::kDouble);
@@ -108,7 +108,7 @@ class Laws {
       const torch::Tensor z = penalty_.formula().prox(torch::Tensor(step * gradient), step);
       return (z == 0).sum().template item<int64_t>();
     };
-    require(zeros(below) == 2 && (kink == 0 || zeros(above) == 0), "kink() is ", kink,
+    require(kink >= 0 && zeros(below) == 2 && (kink == 0 || zeros(above) == 0), "kink() is ", kink,
             ", where the prox has another");
   }
 

@@ -31,12 +31,11 @@ namespace torchreg {
 //                                                an adaptive optimizer this is what to use
 //   void check() const;                          throws where strengths do not go together
 //   bool makes_zeros() const;                    whether these strengths need a memory
-//   double kink() const;                         of a convex penalty: the slope beside 0, up to
-//   which
-//                                                an averaged gradient is held there. Its prox
-//                                                leaves w where the step is 0, or the slope, keeps
-//                                                NaN and infinities, and returns a tensor of its
-//                                                own
+//   double kink() const;                         of a convex penalty: its slope beside 0. A zero is
+//                                                held while its averaged gradient is at most that.
+//                                                Its prox must leave w where the step or the slope
+//                                                is 0, keep NaN and infinities, and return a tensor
+//                                                of its own
 //   std::vector<Strength> strengths() const;     checked at each use
 //   torch::Tensor data(const Parameter& parameter) const;
 //   std::vector<torch::Tensor> data(const std::vector<torch::Tensor>& w,

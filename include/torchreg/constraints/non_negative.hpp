@@ -36,7 +36,6 @@ struct NonNegativeOf : Formula {
   explicit NonNegativeOf(Formula formula) : Formula(std::move(formula)) {}
 
   void norms() const = delete;  // it is more than they say
-  void kink() const = delete;   // nor does an entry leave for below
 
   template <class Number, class... More>
   TORCHREG_INLINE Number prox(const Number& w, const Number& step, const More&... more) const {

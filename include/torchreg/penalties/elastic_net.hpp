@@ -22,7 +22,7 @@ struct ElasticNetFormula {
   std::vector<Strength> strengths() const { return {{"l1", l1}, {"l2", l2}}; }
 
   bool makes_zeros() const { return l1 > 0; }
-  double kink() const { return l1; }
+  TORCHREG_INLINE double kink() const { return l1; }
 
   template <class Number>
   TORCHREG_INLINE Number value(const Number& w) const {

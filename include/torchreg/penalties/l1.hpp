@@ -21,7 +21,7 @@ struct L1Formula {
   std::vector<Strength> strengths() const { return {{"lambda", lambda}}; }
 
   bool makes_zeros() const { return lambda > 0; }
-  double kink() const { return lambda; }
+  TORCHREG_INLINE double kink() const { return lambda; }
 
   template <class Number>
   TORCHREG_INLINE Number value(const Number& w) const {

@@ -2,7 +2,9 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
 #include <limits>
+#include <string>
 #include <type_traits>
 
 #include <torchreg/detail/engine/memory.hpp>
@@ -119,7 +121,7 @@ struct Prox {
   torch::Tensor moves_of(const Operands<torch::Tensor>& x, const torch::Tensor& step, bool may_rest,
                          const Numbers& n, const Has& has) const {
     const bool vanishes = may_vanish(x.w, n, has) || has.factor || !(n.strength > 1e-20);
-    if (has_kink<Formula> && !vanishes && has_finite_products(n, has)) return {};
+    if (!vanishes && !(may_rest && x.w.is_cpu()) && keeps_all(n, has)) return {};
     const bool all_are_finite = x.w.is_cpu() && detail::is_finite(x.w.sum().item<double>());
     if (all_are_finite && !may_rest && !vanishes) return {};
     return step > x.w - x.w;  // which is NaN of an infinite entry
@@ -130,11 +132,22 @@ struct Prox {
     return step > x.w - x.w;
   }
 
-  /// Whether every step times every strength is far below the largest float.
+  /// Whether the prox itself keeps NaN and infinities: every strength is a number that is not 0,
+  /// and every step times those is far below the largest float.
   template <class Has>
-  bool has_finite_products(const Numbers& n, const Has& has) const {
-    const double longest = has.moment ? 1 / (n.eps * n.inverse_scale) : n.rate;
-    return longest * n.strength * largest_strength(formula) < 1e30;
+  bool keeps_all([[maybe_unused]] const Numbers& n, [[maybe_unused]] const Has& has) const {
+    if constexpr (has_kink<Formula>) {
+      constexpr double kMost = 1e30;
+      double least = formula.kink(), most = std::max(least, 1.0);
+      for_each_strength(formula, [&](const std::string& /*name*/, double value, const Range&) {
+        least = std::min(least, value);
+        most = std::max(most, value);
+      });
+      const double longest = has.moment ? 1 / (n.eps * n.inverse_scale) : n.rate;
+      return least > 0 && most < kMost && n.strength < kMost && longest < kMost &&
+             longest * n.strength * most < kMost;
+    }
+    return false;
   }
 
   template <class Has>

@@ -46,7 +46,7 @@ void prox_all(
     }
     if (is_scalar) {
       n.rate = std::min(n.rate, largest);
-      n.strength = std::min(n.strength, largest / n.rate);
+      n.strength = std::min({n.strength, largest, largest / n.rate});
     } else {
       n.strength = std::min(n.strength, std::sqrt(largest));  // so that no product is infinite
     }

@@ -61,6 +61,17 @@ TORCHREG_INLINE bool some_are_odd(const X& moment) {
   return (moment == 0).any();
 }
 
+/// The root of a second moment, or the pull where that is 0. On a device also where it is no
+/// number, as nothing there asks whether a step is one.
+inline torch::Tensor root_or_pull(const torch::Tensor& root, const torch::Tensor& pull,
+                                  const torch::Tensor& moment) {
+  return moment.is_cpu() ? pull.where(moment == 0, root) : root.where(moment > 0, pull);
+}
+template <class X>
+TORCHREG_INLINE X root_or_pull(const X& root, const X& pull, const X& moment) {
+  return pull.where(moment == 0, root);
+}
+
 /// 1 / step and step of entries with a second moment.
 ///
 /// Of an entry whose second moment is 0, which never had a gradient, the state does not tell the
@@ -79,7 +90,7 @@ TORCHREG_INLINE Steps<X> adaptive_steps(const Formula& formula, const Operands<X
     const bool are_odd = some_are_odd(x.moment);
     if (are_odd) {
       const X pull = scaled(slope_at(formula, x.w, x.data, path).abs(), x, n, has) * n.pull;
-      root = pull.where(x.moment == 0, root);
+      root = root_or_pull(root, pull, x.moment);
     }
     const X inverse = (root + n.eps).mul_(n.inverse_scale);
     X step = inverse.reciprocal();

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <string>
 #include <type_traits>
 
@@ -104,9 +103,13 @@ constexpr bool takes_lanes() {
 template <class Formula>
 using Kink = decltype(double(a<Formula>().kink()));
 
-/// Whether it is a convex penalty that says how steep it is beside 0.
+/// Whether it is a convex penalty of entries that says how steep it is beside 0. A constraint on
+/// top of one holds from one side alone.
 template <class Formula>
-constexpr bool has_kink = Has<Kink, Formula>::value;
+constexpr bool has_kink = [] {
+  if constexpr (Has<Kink, Formula>::value) return is_separable<Formula> && !is_constraint<Formula>;
+  return false;
+}();
 
 template <class Formula>
 using SaysZeros = decltype(bool(a<Formula>().makes_zeros()));
@@ -154,15 +157,6 @@ void for_each_strength([[maybe_unused]] const Formula& formula,
       }
     }
   }
-}
-
-template <class Formula>
-double largest_strength(const Formula& formula) {
-  double largest = 0;
-  for_each_strength(formula, [&](const std::string& /*name*/, double value, const Range&) {
-    largest = std::max(largest, value);
-  });
-  return largest;
 }
 
 /// Whether a strength is in its range, which infinities are if the range begins there.

@@ -23,7 +23,7 @@ struct NormArrays {
 template <class T>
 constexpr double largest_square = sizeof(T) == 4 ? 1e30 : 1e280;
 
-/// The shortest reach of a step that no group outlives whose sum of squares is 0.
+/// A group whose sum of squares is 0 is shorter than this.
 template <class T>
 constexpr double shortest_reach = sizeof(T) == 4 ? 1e-15 : 1e-140;
 

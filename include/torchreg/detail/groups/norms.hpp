@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include <torchreg/detail/formula/number.hpp>
+
 namespace torchreg::detail {
 
 // The mathematics of norms of groups, on matrices with a group in each row.
@@ -107,7 +109,8 @@ inline torch::Tensor shrink_norms_in_metric(const torch::Tensor& w, const torch:
 /// The prox of t ||w||, for either kind of step.
 inline torch::Tensor shrink_groups(const torch::Tensor& w, const torch::Tensor& step,
                                    const torch::Tensor& t) {
-  return step.dim() == 0 ? shrink_norms(w, step, t) : shrink_norms_in_metric(w, step, t);
+  const torch::Tensor finite = t.clamp_max(largest_of(w.scalar_type()));
+  return step.dim() == 0 ? shrink_norms(w, step, finite) : shrink_norms_in_metric(w, step, finite);
 }
 
 }  // namespace torchreg::detail

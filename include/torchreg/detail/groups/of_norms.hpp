@@ -2,6 +2,7 @@
 
 #include <torch/types.h>
 
+#include <torchreg/detail/formula/number.hpp>
 #include <torchreg/detail/groups/norms.hpp>
 
 namespace torchreg::detail {

@@ -18,7 +18,7 @@ struct ShortGroups : GroupEntries<T, false> {
   double reach;      ///< of a group of weight 1
   const T* weights;  ///< of the groups; null: 1
   double usual;      ///< the largest square that is usual, and the inverse of the least
-  double shortest;   ///< reach that no group outlives whose sum of squares is 0
+  double shortest;   ///< a group whose sum of squares is 0 is shorter
   bool is_written = false;
 
   ShortGroups(const GroupEntries<T, false>& entries, double by, const T* of_groups, double largest,

@@ -132,16 +132,14 @@ struct Simd {
     }
   }
 
-  /// The sum of the halves of a, and then that of b.
+  /// The sum of the halves of a, and then that of b, of registers of 32 bytes.
   TORCHREG_INLINE static void add_halves(const Vector& a, const Vector& b, Vector& sums) {
     constexpr std::size_t size = kVectorBytes / sizeof(T);
     if constexpr (size == 8) {
       sums = TORCHREG_SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11) +
              TORCHREG_SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
-    } else if constexpr (size == 4) {
-      sums = TORCHREG_SHUFFLE(a, b, 0, 1, 4, 5) + TORCHREG_SHUFFLE(a, b, 2, 3, 6, 7);
     } else {
-      sums = TORCHREG_SHUFFLE(a, b, 0, 2) + TORCHREG_SHUFFLE(a, b, 1, 3);
+      sums = TORCHREG_SHUFFLE(a, b, 0, 1, 4, 5) + TORCHREG_SHUFFLE(a, b, 2, 3, 6, 7);
     }
   }
 
