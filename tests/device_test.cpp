@@ -263,6 +263,31 @@ TEST_CASE("Device: NaN and infinities stay, a step of 0 is the identity, dead en
     L1(1e39).prox_(w, step);
     REQUIRE(torch::allclose(here(w), left, 0, 0, true));
   }
+  L1(1e25).prox_(w, 1e25);
+  REQUIRE(torch::allclose(here(w), left, 0, 0, true));
+}
+
+TEST_CASE("Device: a second moment that is no number leaves what is one") {
+  const auto stay_numbers = [](auto optimizer_for, double gradient) {
+    const Tensor w = there(torch::ones({4})).requires_grad_();
+    auto optimizer = optimizer_for(w);
+    ProximalStep prox(optimizer, w, L1(0.1));
+    w.mutable_grad() = there(torch::full({4}, gradient));
+    {
+      const simulated::AllowReads in_the_optimizer;
+      optimizer.step();
+    }
+    torch::NoGradGuard no_grad;
+    w.copy_(there(torch::ones({4})));  // as nan_to_num_() would repair it
+    prox.step();
+    return here(w).isfinite().all().item<bool>();
+  };
+  const auto adam = [](const Tensor& w) { return optim::Adam({w}, optim::AdamOptions(0.1)); };
+  const auto centered = [](const Tensor& w) {
+    return optim::RMSprop({w}, optim::RMSpropOptions(0.1).centered(true));
+  };
+  REQUIRE(stay_numbers(adam, std::nan("")));
+  REQUIRE(stay_numbers(centered, 1e22));
 }
 
 TEST_CASE("Device: of floats no tensor of doubles is made, which some devices lack") {

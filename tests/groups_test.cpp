@@ -890,6 +890,12 @@ TEST_CASE("Groups under steps and strengths beyond the type stay numbers") {
       const Tensor w = x.to(torch::kFloat) * size, own = w.clone();
       GroupLasso(1e39, grouping).scaled_by(0).prox_(w, 1);
       REQUIRE(torch::equal(w, own));
+      const Tensor stepped = own.clone().set_requires_grad(true);
+      torch::optim::SGD sgd({stepped}, 0.1);
+      ProximalStep prox(sgd, stepped, GroupLasso(1, grouping).scaled_by(0));
+      support::step_with(sgd, stepped, torch::zeros({2, 2}));
+      prox.step();
+      REQUIRE(torch::equal(stepped.detach(), own));
     }
     const Tensor tiny = x * 1e-30;  // whose squares are 0
     for (const Tensor& step : {none, none + torch::tensor({{0.0, 1.0}, {0.0, 1.0}})}) {

@@ -132,8 +132,8 @@ struct Prox {
     return step > x.w - x.w;
   }
 
-  /// Whether the prox itself keeps NaN and infinities: every strength is a number that is not 0,
-  /// and every step times those is far below the largest float.
+  /// Whether the prox itself keeps NaN and infinities: no strength is 0, and every step times those
+  /// is far below the largest float. A variance may be infinity less infinity.
   template <class Has>
   bool keeps_all([[maybe_unused]] const Numbers& n, [[maybe_unused]] const Has& has) const {
     if constexpr (has_kink<Formula>) {
@@ -144,7 +144,7 @@ struct Prox {
         most = std::max(most, value);
       });
       const double longest = has.moment ? 1 / (n.eps * n.inverse_scale) : n.rate;
-      return least > 0 && most < kMost && n.strength < kMost && longest < kMost &&
+      return !has.mean && least > 0 && n.strength * most < kMost && longest < kMost &&
              longest * n.strength * most < kMost;
     }
     return false;

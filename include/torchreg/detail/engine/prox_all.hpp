@@ -48,7 +48,8 @@ void prox_all(
       n.rate = std::min(n.rate, largest);
       n.strength = std::min({n.strength, largest, largest / n.rate});
     } else {
-      n.strength = std::min(n.strength, std::sqrt(largest));  // so that no product is infinite
+      // So that the product with a step is finite, unless that is beyond the root too.
+      n.strength = std::min(n.strength, std::sqrt(largest));
     }
     if (moving.size() < i) updates[moving.size()] = std::move(update);
     moving.push_back(i);

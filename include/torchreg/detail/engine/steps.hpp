@@ -61,13 +61,15 @@ TORCHREG_INLINE bool some_are_odd(const X& moment) {
   return (moment == 0).any();
 }
 
-/// The root of a second moment, or the pull where that is 0. On a device also where it is no
-/// number, as nothing there asks whether a step is one.
-inline torch::Tensor root_or_pull(const torch::Tensor& root, const torch::Tensor& pull,
-                                  const torch::Tensor& moment) {
-  return moment.is_cpu() ? pull.where(moment == 0, root) : root.where(moment > 0, pull);
+/// The root of a second moment, or the pull where that is 0. On a device, where nothing asks
+/// whether the steps of a penalty with a kink are numbers, also where it is none.
+template <class Formula>
+torch::Tensor root_or_pull(const torch::Tensor& root, const torch::Tensor& pull,
+                           const torch::Tensor& moment) {
+  const bool asks = moment.is_cpu() || !has_kink<Formula>;
+  return asks ? pull.where(moment == 0, root) : root.where(moment > 0, pull);
 }
-template <class X>
+template <class Formula, class X>
 TORCHREG_INLINE X root_or_pull(const X& root, const X& pull, const X& moment) {
   return pull.where(moment == 0, root);
 }
@@ -90,12 +92,14 @@ TORCHREG_INLINE Steps<X> adaptive_steps(const Formula& formula, const Operands<X
     const bool are_odd = some_are_odd(x.moment);
     if (are_odd) {
       const X pull = scaled(slope_at(formula, x.w, x.data, path).abs(), x, n, has) * n.pull;
-      root = root_or_pull(root, pull, x.moment);
+      root = root_or_pull<Formula>(root, pull, x.moment);
     }
     const X inverse = (root + n.eps).mul_(n.inverse_scale);
     X step = inverse.reciprocal();
-    // A penalty with a kink changes nothing where it has no slope, by any finite step.
-    const bool changes_nothing = has_kink<Formula> && n.eps * n.inverse_scale > 1e-30;
+    // A penalty with a kink changes nothing where it has no slope, by any step whose products with
+    // strengths are finite.
+    const bool changes_nothing =
+        has_kink<Formula> && !has.factor && n.eps * n.inverse_scale > 1e-18;
     if (are_odd && !changes_nothing) {
       const auto is_still = root == 0;  // not so of a centered moment, whose variance may be 0
       step.masked_fill_(has.mean ? is_still & (x.moment == 0) : is_still, 0);

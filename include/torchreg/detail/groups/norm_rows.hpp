@@ -43,7 +43,8 @@ class NormRow {
     GroupEntries<T, each> plain = entries_;
     plain.l1 = 0;
     const T state = a_.zero[row_];
-    const bool may_fall = bounds_.fixed == 0;  // an entry at rest keeps its group
+    // An entry at rest keeps its group, and all do without a penalty.
+    const bool may_fall = bounds_.fixed == 0 && (t_ > 0 || a_.l1 > 0);
     bool to_zero = false;
     if (state > 0) {
       to_zero = std::sqrt(total_of(HeldLoop<T, each>(entries_, a_.memory, a_.newest))) <= t_;
