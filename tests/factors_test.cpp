@@ -249,6 +249,21 @@ TEST_CASE("scaled_by: the memory is in units of the loss's gradient, under any f
   REQUIRE(remembers(torchreg::MCP(1, 1000).scaled_by(fours)));
 }
 
+TEST_CASE("scaled_by: a zero is held by the penalty with its factor, whatever one step brings") {
+  const auto stays = [](const auto& penalty) {
+    const Tensor w = torch::zeros({1}).requires_grad_();
+    optim::SGD sgd({w}, optim::SGDOptions(0.5));
+    ProximalStep prox(sgd, w, penalty);
+    for (int t = 0; t < 40; ++t) step_with(sgd, w, torch::zeros({1})), prox.step();
+    step_with(sgd, w, torch::full({1}, 20.0f)), prox.step();  // 2 on average
+    return w.item<float>() == 0;
+  };
+  REQUIRE(stays(L1(1).scaled_by(4)));
+  REQUIRE(stays(torchreg::MCP(1, 1000).scaled_by(4)));
+  REQUIRE(!stays(L1(1)));
+  REQUIRE(!stays(torchreg::MCP(1, 1000)));
+}
+
 TEST_CASE("scaled_by: a zero that is free again does not remember") {
   const Tensor w = torch::zeros({1}).requires_grad_();
   optim::SGD sgd({w}, optim::SGDOptions(1));
