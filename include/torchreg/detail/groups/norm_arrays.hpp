@@ -23,15 +23,11 @@ struct NormArrays {
 template <class T>
 constexpr double largest_square = sizeof(T) == 4 ? 1e30 : 1e280;
 
-/// A group whose sum of squares is 0 is shorter than this.
-template <class T>
-constexpr double shortest_reach = sizeof(T) == 4 ? 1e-15 : 1e-140;
-
 /// Whether a sum of squares tells the norm of a group, which is to become smaller by `reach`: 0 may
 /// be a zero group's, or of one that becomes zero, or stays.
 template <class T>
 bool is_usual_square(double squares, double reach) {
-  if (squares == 0) return reach == 0 || reach > shortest_reach<T>;
+  if (squares == 0) return reach == 0 || reach * reach > 1 / largest_square<T>;
   return is_finite(squares) && squares < largest_square<T> && squares > 1 / largest_square<T>;
 }
 

@@ -187,7 +187,7 @@ void run_short_rows(const NormArrays<T>& a, int64_t begin, int64_t end,
                     std::vector<int64_t>& left) {
   const double weight = a.weights == nullptr ? a.weight_of_groups : 1;
   const ShortGroups<T> groups({a.w, nullptr, a.step, a.l1}, a.step * a.group * weight, a.weights,
-                              largest_square<T>, shortest_reach<T>);
+                              largest_square<T>);
   const bool are_kernels = a.size == KernelsLoop<T>::size && a.l1 == 0;
   for (int64_t row = begin; row < end; row += groups.stride) {
     const int64_t some = std::min(groups.stride, end - row);

@@ -18,16 +18,10 @@ struct ShortGroups : GroupEntries<T, false> {
   double reach;      ///< of a group of weight 1
   const T* weights;  ///< of the groups; null: 1
   double usual;      ///< the largest square that is usual, and the inverse of the least
-  double shortest;   ///< a group whose sum of squares is 0 is shorter
   bool is_written = false;
 
-  ShortGroups(const GroupEntries<T, false>& entries, double by, const T* of_groups, double largest,
-              double least)
-      : GroupEntries<T, false>(entries),
-        reach(by),
-        weights(of_groups),
-        usual(largest),
-        shortest(least) {}
+  ShortGroups(const GroupEntries<T, false>& entries, double by, const T* of_groups, double largest)
+      : GroupEntries<T, false>(entries), reach(by), weights(of_groups), usual(largest) {}
 
   /// sums <- what the groups with these sums of squares are multiplied by; false: one is unusual.
   TORCHREG_INLINE bool find_factors(T* sums, int64_t first, int64_t groups) const {
@@ -37,7 +31,7 @@ struct ShortGroups : GroupEntries<T, false> {
           weights == nullptr ? Number(1) : Number::load(weights + first + g, groups - g);
       const Number by = of * reach;
       const auto is_usual = ((squares < usual) & (squares > 1 / usual)) |  // false of NaN
-                            ((squares == 0) & ((by == 0) | (by > shortest)));
+                            ((squares == 0) & ((by == 0) | (by * by > 1 / usual)));
       if ((Number(1).masked_fill(is_usual, 0) > 0).any()) return false;
       const Number factor = ((norms - by).clamp_min(0) / norms).masked_fill(norms == 0, 0);
       factor.masked_fill(by == 0, 1).store(sums + g, lanes);
