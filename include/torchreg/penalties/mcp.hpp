@@ -36,14 +36,13 @@ struct MCPFormula {
     return w.sign() * (lambda - w.abs() / gamma).clamp_min(0);
   }
 
-  /// The objective of the prox is convex in steps below gamma; beyond, a minimum is 0 or w.
+  /// Up to an edge w is shrunk and stretched, in steps below gamma, where the objective of the prox
+  /// is convex, and 0 in others.
   template <class Number>
   TORCHREG_INLINE Number prox(const Number& w, const Number& step) const {
-    const Number a = w.abs();
-    const Number shrunk = detail::shrink(w, Number(lambda * step)) / (1 - step / gamma);
-    const Number firm = w.where(a > gamma * lambda, shrunk);
-    const Number hard = w.masked_fill(a <= lambda * (gamma * step).sqrt(), 0);
-    return firm.where(step < gamma, hard);
+    const Number edge = lambda * (gamma * step).sqrt().clamp_min(gamma);
+    const Number firm = detail::shrink(w, Number(lambda * step)) * (1 - step / gamma).reciprocal();
+    return firm.masked_fill(gamma <= step, 0).where(w.abs() <= edge, w);
   }
 };
 

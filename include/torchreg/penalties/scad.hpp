@@ -36,16 +36,18 @@ struct SCADFormula {
     return w.sign() * ((a * lambda - w.abs()) / (a - 1)).clamp(0, lambda);
   }
 
-  /// The objective of the prox is convex in steps below a - 1; beyond a + 1, a minimum is 0 or w.
+  /// Up to an edge a soft threshold, which is 0 there in steps beyond a + 1. The objective of the
+  /// prox is convex in steps below a - 1, and then there is a part between the edge and w.
   template <class Number>
   TORCHREG_INLINE Number prox(const Number& w, const Number& step) const {
+    const Number small = lambda * (1 + step), medium = (lambda / 2) * ((a + 1) + step);
+    const Number large = lambda * ((a + 1) * step).sqrt();
+    const Number edge = small.where(step < a - 1, large.where(step > a + 1, medium));
+    const Number soft = detail::shrink(w, Number(lambda * step));
+    const Number bent =
+        detail::shrink(w, Number(a * lambda / (a - 1) * step)) * ((a - 1) / ((a - 1) - step));
     const Number t = w.abs();
-    const Number shrunk = detail::shrink(w, Number(lambda * step));
-    const Number bent = ((a - 1) * w - w.sign() * (a * lambda * step)) / ((a - 1) - step);
-    const Number small = w.where(t > a * lambda, bent.where(t > lambda * (1 + step), shrunk));
-    const Number medium = w.where(t > (lambda / 2) * ((a + 1) + step), shrunk);
-    const Number large = w.masked_fill(t <= lambda * ((a + 1) * step).sqrt(), 0);
-    return small.where(step < a - 1, large.where(step > a + 1, medium));
+    return soft.where(t <= edge, bent.where((t <= a * lambda) & (step < a - 1), w));
   }
 };
 
