@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <type_traits>
 
 #include <torchreg/detail/engine/steps.hpp>
 
@@ -49,6 +48,8 @@ struct Veto {
   Where held;
   X averaged;
 };
+template <class Where, class X>
+Veto(Where, X) -> Veto<X, Where>;
 
 /// The averaged gradient w / step of entries that were at zero, which stay there while the prox of
 /// step times it is zero: while it is no steeper than the penalty's kink, if it has one. Of the
@@ -66,11 +67,11 @@ TORCHREG_INLINE auto veto_of(const Formula& formula, const Operands<X>& x, const
     const double kink = formula.kink() * n.strength;
     const X steepness = moved_on.abs();
     const auto held = has.factor ? steepness <= X(x.factor * kink) : steepness <= kink;
-    return Veto<X, std::decay_t<decltype(held)>>{held, averaged};
+    return Veto{held, averaged};
   } else {
     const X moved = steps.step * averaged;
     const auto held = (prox_at(formula, moved, scaled_step, x.data, path) == 0) & was_zero;
-    return Veto<X, std::decay_t<decltype(held)>>{held, averaged};
+    return Veto{held, averaged};
   }
 }
 

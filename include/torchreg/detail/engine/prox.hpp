@@ -14,11 +14,13 @@
 
 namespace torchreg::detail {
 
-/// z, which may be a tensor of the formula's, with 0 where a mask holds.
-inline torch::Tensor zeroed(const torch::Tensor& z, const torch::Tensor& where) {
+/// z with 0 where a mask holds: in place where the formula promises that z is none of its own.
+template <class Formula>
+torch::Tensor zeroed(const torch::Tensor& z, const torch::Tensor& where) {
+  if constexpr (has_kink<Formula>) return z.masked_fill_(where, 0);
   return torch::zeros({}, z.options()).where(where, z);
 }
-template <class X, class Where>
+template <class Formula, class X, class Where>
 TORCHREG_INLINE X zeroed(const X& z, const Where& where) {
   return z.masked_fill(where, 0);
 }
@@ -77,11 +79,7 @@ struct Prox {
     X z = as_stored(prox_of(x, step, path), stored);
     if (has.memory) {
       auto veto = veto_of(formula, x, steps, step, n, has, path);
-      if constexpr (has_kink<Formula>) {
-        z.masked_fill_(veto.held, 0);
-      } else {
-        z = zeroed(z, veto.held);
-      }
+      z = zeroed<Formula>(z, veto.held);
       if (some_stay(moves, has)) z = z.where(moves, x.w);
       X memory = veto.averaged.masked_fill_(z != 0, kInf);
       if (may_vanish(x.w, n, has)) memory = memory.where(steps.inverse < kInf, x.memory);
