@@ -1,6 +1,7 @@
 // What real programs do to a library: odd tensors, changes in mid-run, threads, skipped steps.
 #include <torchreg/torchreg.hpp>
 
+#include <cmath>
 #include <deque>
 #include <limits>
 #include <sstream>
@@ -130,6 +131,25 @@ TEST_CASE("Odd tensors: a negated view is read and written as what it stands for
   L1(1).prox_(view, 2);
   REQUIRE(torch::equal(view, torch::tensor({1.0, 0.0, 0.0})));
   REQUIRE(torch::equal(base, torch::tensor({-1.0, 0.0, 0.0})));
+}
+
+TEST_CASE("Odd tensors: roots are the nearest numbers, where LibTorch's are off by a bit too") {
+  torch::manual_seed(33);
+  for (const auto type : {torch::kFloat, torch::kDouble}) {
+    for (const auto& x : {torch::rand({1003}, type), torch::rand({7, 40}, type).slice(1, 1, 40, 3),
+                          torch::rand({1}, type).expand({5, 3}), torch::rand({}, type)}) {
+      const Tensor roots = torchreg::detail::root_of(x).contiguous(), numbers = x.contiguous();
+      REQUIRE(roots.sizes() == x.sizes());
+      for (int64_t i = 0; i < x.numel(); ++i) {
+        const double number = numbers.view(-1)[i].item<double>();
+        const double root =
+            type == torch::kFloat ? std::sqrt(static_cast<float>(number)) : std::sqrt(number);
+        REQUIRE(roots.view(-1)[i].item<double>() == root);
+      }
+    }
+  }
+  const Tensor x = torch::rand({3}).requires_grad_();
+  REQUIRE(torchreg::detail::root_of(x).requires_grad());
 }
 
 TEST_CASE("Odd tensors: an optimizer's state may have another dtype and another layout") {

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include <torchreg/detail/processor/root.hpp>
 #include <torchreg/formula.hpp>
 #include <torchreg/penalty.hpp>
 
@@ -24,7 +25,7 @@ struct L0Formula {
 
   template <class Number>
   TORCHREG_INLINE Number prox(const Number& w, const Number& step) const {
-    return w.masked_fill(w.abs() <= (2 * lambda * step).sqrt(), 0);
+    return w.masked_fill(w.abs() <= detail::root_of(2 * lambda * step), 0);
   }
 };
 

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include <torchreg/detail/processor/root.hpp>
 #include <torchreg/formula.hpp>
 #include <torchreg/penalty.hpp>
 
@@ -25,20 +26,20 @@ struct LHalfFormula {
 
   template <class Number>
   TORCHREG_INLINE Number value(const Number& w) const {
-    return lambda * w.abs().sqrt();
+    return lambda * detail::root_of(w.abs());
   }
 
   /// Infinite beside 0, and 0 there.
   template <class Number>
   TORCHREG_INLINE Number slope(const Number& w) const {
-    return (lambda / 2) * w.sign() / w.abs().masked_fill(w == 0, 1).sqrt();
+    return (lambda / 2) * w.sign() / detail::root_of(w.abs().masked_fill(w == 0, 1));
   }
 
   /// w t^2 of the larger root t of t^3 - t + c = 0, c = step lambda / (2 |w|^(3/2)), where that is
   /// better than 0. Newton's method from 1 has all digits of a double after five iterations.
   template <class Number>
   TORCHREG_INLINE Number prox(const Number& w, const Number& step) const {
-    const Number a = w.abs(), c = lambda * step / a.sqrt() / (2 * a);
+    const Number a = w.abs(), c = lambda * step / detail::root_of(a) / (2 * a);
     Number t = 1 - c / 2;
     for (int i = 1; i < 5; ++i) t = (2 * t * t * t - c) / (3 * t * t - 1);
     const double largest = std::sqrt(2.0 / 27);

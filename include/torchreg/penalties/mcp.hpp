@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include <torchreg/detail/processor/root.hpp>
 #include <torchreg/formula.hpp>
 #include <torchreg/penalty.hpp>
 
@@ -40,7 +41,7 @@ struct MCPFormula {
   /// is convex, and 0 in others.
   template <class Number>
   TORCHREG_INLINE Number prox(const Number& w, const Number& step) const {
-    const Number edge = lambda * (gamma * step).sqrt().clamp_min(gamma);
+    const Number edge = lambda * detail::root_of(gamma * step).clamp_min(gamma);
     const Number firm = detail::shrink(w, Number(lambda * step)) * (1 - step / gamma).reciprocal();
     return firm.masked_fill(gamma <= step, 0).where(w.abs() <= edge, w);
   }

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include <torchreg/detail/processor/root.hpp>
 #include <torchreg/formula.hpp>
 #include <torchreg/penalty.hpp>
 
@@ -41,7 +42,7 @@ struct SCADFormula {
   template <class Number>
   TORCHREG_INLINE Number prox(const Number& w, const Number& step) const {
     const Number small = lambda * (1 + step), medium = (lambda / 2) * ((a + 1) + step);
-    const Number large = lambda * ((a + 1) * step).sqrt();
+    const Number large = lambda * detail::root_of((a + 1) * step);
     const Number edge = small.where(step < a - 1, large.where(step > a + 1, medium));
     const Number soft = detail::shrink(w, Number(lambda * step));
     const Number bent =

@@ -2,6 +2,7 @@
 
 #include <torchreg/detail/engine/update.hpp>
 #include <torchreg/detail/formula/faces.hpp>
+#include <torchreg/detail/processor/root.hpp>
 
 #include <torchreg/detail/processor/inline_begin.hpp>
 
@@ -83,7 +84,7 @@ TORCHREG_INLINE X root_or_pull(const X& root, const X& pull, const X& moment) {
 template <class Formula, class X, class Has, class Path>
 TORCHREG_INLINE Steps<X> adaptive_steps(const Formula& formula, const Operands<X>& x,
                                         const Numbers& n, const Has& has, const Path& path) {
-  X root = variance_of(x.moment, x.mean, has.mean).sqrt();
+  X root = root_of(variance_of(x.moment, x.mean, has.mean));
   if constexpr (!has_slope<Formula>) {
     const X inverse =
         (root + n.eps).mul_(n.inverse_scale).masked_fill(x.moment == 0, n.inverse_rate);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <torchreg/detail/groups/norms.hpp>
+#include <torchreg/detail/processor/root.hpp>
 
 namespace torchreg::detail {
 
@@ -91,7 +92,7 @@ inline torch::Tensor largest_of_rows(const torch::Tensor& scores, int64_t k) {
 /// How much an entry is worth: w^2 / step, infinite of one that rests; of one step w^2. A root of
 /// it, as a square may be 0 or infinite.
 inline torch::Tensor root_scores(const torch::Tensor& w, const torch::Tensor& step) {
-  return step.dim() == 0 ? w.abs() : (w.abs() / step.sqrt()).masked_fill(w == 0, 0);
+  return step.dim() == 0 ? w.abs() : (w.abs() / root_of(step)).masked_fill(w == 0, 0);
 }
 
 }  // namespace torchreg::detail
