@@ -506,6 +506,27 @@ TEST_CASE("sparsity: counts exact zeros, rows, columns, filters and what is not 
   REQUIRE(contains(error_of([] { sparsity(Tensor()); }), "sparsity: \"tensor 0\" is undefined"));
 }
 
+TEST_CASE("sparsity: one pass over an array counts what LibTorch's operations count") {
+  torch::manual_seed(56);
+  const std::vector<std::vector<int64_t>> shapes = {{},        {1},          {1003}, {1100000},
+                                                    {40, 19},  {19, 40},     {7, 1}, {1, 7},
+                                                    {6, 5, 3}, {5, 4, 3, 3}, {3, 0}, {2, 0, 4}};
+  for (const auto type : {torch::kFloat, torch::kDouble}) {
+    for (const auto& shape : shapes) {
+      Tensor w = torch::randn(shape, type);
+      w.masked_fill_(torch::rand(shape) < 0.6, -0.0);
+      w.masked_fill_(torch::rand(shape) < 0.05, kNaN).masked_fill_(torch::rand(shape) < 0.05, kInf);
+      if (w.dim() > 1) w.slice(0, 0, 2).fill_(0);
+      if (w.dim() == 2) w.slice(1, 3, 9).fill_(0);
+      const Tensor sliced = torch::stack({w, w}, -1).select(-1, 0);
+      std::ostringstream of_array, of_operations;
+      of_array << sparsity(w);
+      of_operations << sparsity(sliced);
+      REQUIRE(of_array.str() == of_operations.str());
+    }
+  }
+}
+
 TEST_CASE("Penalty: a factor in front of a term is in its gradient") {
   for (const auto type : {torch::kFloat, torch::kBFloat16}) {
     const Tensor w = torch::ones({3}, type).requires_grad_();

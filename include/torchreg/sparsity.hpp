@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include <torchreg/detail/solution/counts.hpp>
 #include <torchreg/detail/text/checks.hpp>
 #include <torchreg/detail/text/table.hpp>
 #include <torchreg/select.hpp>
@@ -38,20 +39,6 @@ struct Sparsity {
     return entries == 0 ? 0 : static_cast<double>(zeros) / static_cast<double>(entries);
   }
 };
-
-namespace detail {
-
-/// Zeros, finite entries, zero slices along the first and along the second dimension, where it is.
-inline torch::Tensor counts_of(const torch::Tensor& tensor) {
-  const torch::Tensor is_zero = tensor == 0;
-  const torch::Tensor none = torch::zeros({}, is_zero.options().dtype(torch::kLong));
-  const bool has_slices = tensor.dim() >= 2 && tensor.numel() > 0;
-  return torch::stack({is_zero.sum(), tensor.isfinite().sum(),
-                       has_slices ? is_zero.flatten(1).all(1).sum() : none,
-                       has_slices && tensor.dim() == 2 ? is_zero.all(0).sum() : none});
-}
-
-}  // namespace detail
 
 /// Counts the exact zeros of these tensors. Waits once for their device.
 inline Sparsity sparsity(const Parameters& parameters) {
