@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -104,7 +103,7 @@ class Lanes {
   /// 0 in the lanes beyond `count`.
   TORCHREG_INLINE Lanes first(int64_t count) const {
     Lanes kept = *this;
-    for (int64_t i = std::max<int64_t>(count, 0); i < size; ++i) kept.x_[i] = 0;
+    for (int64_t i = count; i < size; ++i) kept.x_[i] = 0;
     return kept;
   }
   TORCHREG_INLINE double sum() const {
