@@ -54,10 +54,16 @@ inline bool ends_with(const std::string& text, const std::string& suffix) {
          text.compare(text.size() - suffix.size(), suffix.size(), suffix) == 0;
 }
 
+/// A class's name as C++ has it, without the word that MSVC puts in front.
+inline std::string qualified_name(const std::type_info& type) {
+  const std::string name = c10::demangle(type.name());
+  return name.substr(starts_with(name, "class ") ? 6 : starts_with(name, "struct ") ? 7 : 0);
+}
+
 /// The class name without what it is nested in: "LayerNormImpl" for torch::nn::LayerNormImpl.
 inline std::string unqualified_name(const std::type_info& type) {
-  const std::string name = c10::demangle(type.name());
-  std::size_t start = starts_with(name, "class ") ? 6 : starts_with(name, "struct ") ? 7 : 0;
+  const std::string name = qualified_name(type);
+  std::size_t start = 0;
   int depth = 0;  // inside brackets, :: belongs to an argument
   for (std::size_t i = 0; i + 1 < name.size(); ++i) {
     if (name[i] == '<' || name[i] == '(') ++depth;
