@@ -37,8 +37,8 @@ struct MCPFormula {
     return w.sign() * (lambda - w.abs() / gamma).clamp_min(0);
   }
 
-  /// Up to an edge w is shrunk and stretched, in steps below gamma, where the objective of the prox
-  /// is convex, and 0 in others.
+  /// Beyond an edge w stays. Up to it w is shrunk and stretched in steps below gamma, where the
+  /// objective is convex, and 0 in others.
   template <class Number>
   TORCHREG_INLINE Number prox(const Number& w, const Number& step) const {
     const Number edge = lambda * detail::root_of(gamma * step).clamp_min(gamma);

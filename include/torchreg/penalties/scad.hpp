@@ -37,8 +37,8 @@ struct SCADFormula {
     return w.sign() * ((a * lambda - w.abs()) / (a - 1)).clamp(0, lambda);
   }
 
-  /// Up to an edge a soft threshold, which is 0 there in steps beyond a + 1. The objective of the
-  /// prox is convex in steps below a - 1, and then there is a part between the edge and w.
+  /// Beyond an edge w stays, but for a part that is bent in steps below a - 1, where the objective
+  /// is convex. Up to it a soft threshold, which is 0 there in steps beyond a + 1.
   template <class Number>
   TORCHREG_INLINE Number prox(const Number& w, const Number& step) const {
     const Number small = lambda * (1 + step), medium = (lambda / 2) * ((a + 1) + step);
