@@ -15,6 +15,7 @@
 using namespace torchreg;
 using support::contains;
 using support::error_of;
+using support::row;
 using support::same_bits;
 using torch::Tensor;
 
@@ -176,6 +177,45 @@ TEST_CASE("Radius 0 holds all at zero, and radii are checked") {
   REQUIRE(contains(error_of([] { MinSparsity(1.5); }),
                    "MinSparsity: fraction must be in [0, 1], got 1.5"));
   REQUIRE(contains(error_of([] { Rank(0); }), "Rank: k must be finite and >= 1, got 0"));
+}
+
+namespace {
+
+template <class Penalty>
+Tensor proxed(const Penalty& penalty, const Tensor& x) {
+  Tensor z = x.clone();
+  penalty.prox_(z, 1.0);
+  return z;
+}
+
+}  // namespace
+
+TEST_CASE("Of groups of the same sum of squares the lower stays, however it is summed") {
+  for (const auto type : {torch::kFloat, torch::kDouble}) {
+    for (const auto& [first, second] :
+         {std::pair{std::vector<double>{1, 1, 3, 1}, std::vector<double>{3, 1, 1, 1}},
+          {{2, 2, 0, 2}, {3, 1, 1, 1}},
+          {{2, 2, 1, 2}, {0, 2, 3, 0}},
+          {{4, 0, 0, 0}, {2, 2, 2, 2}},
+          {{3e30, 1e30, 1e30, 1e30}, {1e30, 1e30, 3e30, 1e30}}}) {
+      const Tensor w = torch::stack({row(first), row(second)}).to(type);
+      for (const auto& grouped :
+           {proxed(TopGroups(1, rows()), w), proxed(MinSparsity(0.5, rows()), w)}) {
+        REQUIRE(torch::equal(grouped[0], w[0]));
+        REQUIRE((grouped[1] == 0).all().item<bool>());
+      }
+    }
+  }
+}
+
+TEST_CASE("Sums of many entries are those of a simplex and a ball, ties and all") {
+  torch::manual_seed(28);
+  Tensor w = torch::rand({1, 70000});
+  w.slice(1, 0, 6000).fill_(1.5);
+  for (const Tensor& z : {proxed(Simplex(1), w), proxed(L1Ball(1), w)}) {
+    // Of 6000 entries that stay, each is off by half a unit of 1.5's last place.
+    REQUIRE(z.to(torch::kDouble).sum().item<double>() == Approx(1).epsilon(4e-4));
+  }
 }
 
 TEST_CASE("TopK(2, runs(4)) is 2:4, in every metric, and the lower index wins a tie") {

@@ -326,6 +326,12 @@ TEST_CASE("reset() that finds a parameter in no group has changed nothing") {
   REQUIRE(b.item<float>() == Approx(0.9));
 }
 
+TEST_CASE("scaled_by: L0 takes a factor of each entry") {
+  Tensor w = row({1, 1, 1});
+  L0(0.1).scaled_by(constant(row({1, 20, 0}))).prox_(w, 1);
+  REQUIRE(torch::equal(w, row({1, 0, 1})));
+}
+
 TEST_CASE("scaled_by: factors that are none are refused") {
   const double inf = std::numeric_limits<double>::infinity();
   const Tensor w = torch::ones({2, 3});

@@ -579,6 +579,20 @@ struct GroupRidgeWithSlope : GroupRidge {
 
 }  // namespace
 
+namespace {
+
+/// Groups halved; keeps the steps that its prox was given.
+struct StepsSeen {
+  Grouping grouping;
+  Tensor* steps;
+  Tensor prox(const Tensor& w, const Tensor& step) const {
+    *steps = step.clone();
+    return w / 2;
+  }
+};
+
+}  // namespace
+
 TEST_CASE("A user's formula of groups gets them as rows, padded, without those in no group") {
   std::vector<int64_t> seen;
   const Tensor w = torch::ones({6}, torch::kDouble).requires_grad_();
@@ -597,6 +611,10 @@ TEST_CASE("A user's formula of groups gets them as rows, padded, without those i
   const Tensor steps = torch::tensor({0., 1., 1., 1., 1., 1.}, torch::kDouble);
   ridge.prox_(w.detach(), steps);
   REQUIRE(torch::allclose(w, torch::tensor({.5, .25, .25, .25, 1., .25}, torch::kDouble)));
+  Tensor seen_steps;
+  Penalty(StepsSeen{by(torch::tensor({0, 0, 1})), &seen_steps})
+      .prox_(torch::ones({3}), torch::tensor({.25, 0., .5}));
+  REQUIRE(torch::equal(seen_steps, torch::tensor({{.25, 0.}, {.5, 1.}})));
 }
 
 namespace {
@@ -645,6 +663,44 @@ struct GroupModel {
 };
 
 }  // namespace
+
+TEST_CASE("A step with the memory of groups gives each 0 or the bits of the textbook prox") {
+  torch::manual_seed(27);
+  for (const auto type : {torch::kFloat, torch::kDouble}) {
+    for (const auto& [grouping, shape] : {std::pair{rows(), std::vector<int64_t>{40, 7}},
+                                          {rows(), {40, 16}},
+                                          {rows(), {9, 100}},
+                                          {columns(), {17, 40}},
+                                          {columns(), {1500, 9}},
+                                          {kernels(), {8, 9, 3, 3}},
+                                          {blocks(2, 2), {8, 10}},
+                                          {along(-1), {6, 11}},
+                                          {rows(), {70, 1}}}) {
+      for (const double l1 : {0.0, 0.05}) {
+        const SparseGroupLasso penalty(l1, 0.3, grouping);
+        Tensor w = torch::randn(shape, type).mul_(0.1).requires_grad_();
+        torch::optim::SGD sgd({w}, torch::optim::SGDOptions(0.1));
+        ProximalStep prox(sgd, w, penalty);
+        int64_t zeros = 0, others = 0;
+        for (int t = 0; t < 40; ++t) {
+          w.mutable_grad() = 0.35 * torch::randn(shape, type) + w.detach();
+          sgd.step();
+          const Tensor textbook = w.detach().clone();
+          penalty.prox_(textbook, 0.1);
+          prox.step();
+          const Tensor is_bits = w.detach() == textbook, is_zero = w.detach() == 0;
+          zeros += is_zero.sum().item<int64_t>();
+          others += (textbook != 0).logical_and(is_zero).sum().item<int64_t>();
+          CAPTURE(grouping.describe(), type, l1, t);
+          REQUIRE((is_bits | is_zero).all().item<bool>());
+        }
+        REQUIRE(zeros > 0);
+        REQUIRE(others > 0);
+        REQUIRE(zeros < 40 * w.numel());
+      }
+    }
+  }
+}
 
 TEST_CASE("The memory of groups is its definition, step by step, saved and resumed to the bit") {
   torch::manual_seed(8);
@@ -1224,6 +1280,10 @@ TEST_CASE("Sparsity by groups leaves out what does not fit, and counts no empty 
   std::ostringstream text;
   text << by_rows;
   REQUIRE(contains(text.str(), "zero groups"));
+  const auto before = sparsity(*net, units());
+  for (const Tensor& p : net->parameters()) p.set_requires_grad(false);
+  REQUIRE(sparsity(*net, units()).zero_groups == before.zero_groups);
+  REQUIRE(sparsity(*net, units()).entries == before.entries);
 }
 
 TEST_CASE("TargetSparsity by groups reaches its fraction of groups") {

@@ -527,6 +527,47 @@ TEST_CASE("sparsity: one pass over an array counts what LibTorch's operations co
   }
 }
 
+TEST_CASE("prox_: no strength leaves every bit, of log sums and singular values too") {
+  torch::manual_seed(57);
+  for (const auto type : {torch::kFloat, torch::kDouble}) {
+    Tensor w = torch::randn({40, 30}, type);
+    w[0].mul_(1e-9);
+    const Tensor x = w.clone();
+    LogSum(0, 0.3).prox_(w, 0.01);
+    Nuclear(0).prox_(w, 0.01);
+    REQUIRE(same_bits(w, x));
+  }
+}
+
+TEST_CASE("prox_: of LogSum solves its condition where entries are far smaller than eps") {
+  for (const double eps : {1.0, 10.0}) {
+    for (const double size : {1e-3, 1e-5}) {
+      const double lambda = 0.1 * size * eps;
+      const Tensor w = torch::full({1}, size);
+      LogSum(lambda, eps).prox_(w, 1);
+      const double z = w.item<double>(), x = torch::full({1}, size).item<double>();
+      REQUIRE(std::abs(z - x + lambda / (z + eps)) < 1e-6 * x);
+    }
+  }
+}
+
+TEST_CASE("prox_: of MCP and SCAD makes nothing longer, in steps a rounding below gamma too") {
+  for (const auto type : {torch::kFloat, torch::kDouble}) {
+    const double below = type == torch::kFloat ? 2 - 1.2e-7 : 2 - 2.3e-16;
+    const Tensor x = torch::linspace(0, 4, 100001, type);
+    for (const bool is_strided : {false, true}) {
+      for (const double step : {below, 2.0, 2 * below - 2, 1.9999}) {
+        Tensor of_mcp = x.clone(), of_scad = x.clone();
+        if (is_strided) of_mcp = torch::stack({x, x}, 1).select(1, 0), of_scad = of_mcp.clone();
+        MCP(1, 2).prox_(of_mcp, step);
+        SCAD(1, 3).prox_(of_scad, step);
+        REQUIRE((of_mcp <= x).all().item<bool>());
+        REQUIRE((of_scad <= x).all().item<bool>());
+      }
+    }
+  }
+}
+
 TEST_CASE("Penalty: a factor in front of a term is in its gradient") {
   for (const auto type : {torch::kFloat, torch::kBFloat16}) {
     const Tensor w = torch::ones({3}, type).requires_grad_();

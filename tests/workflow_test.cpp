@@ -276,6 +276,10 @@ TEST_CASE("stationarity: NaN shows, empty tensors count, a missing gradient is a
   const auto both = stationarity({leaf(row({nan}), row({0})), leaf(row({1}), row({7}))}, L1(1));
   REQUIRE(std::isnan(both.largest));
   REQUIRE(stationarity(leaf(torch::zeros({0}), torch::zeros({0})), L1(1)).largest == 0);
+  const Tensor empty = leaf(torch::zeros({0, 3}), torch::zeros({0, 3}));
+  REQUIRE(stationarity(empty, GroupLasso(1)).largest == 0);
+  const Tensor full = leaf(torch::ones({2, 3}), torch::ones({2, 3}));
+  REQUIRE(stationarity({empty, full}, GroupLasso(1)).tensors.size() == 2);
   const Tensor w = torch::ones({3}).requires_grad_();
   REQUIRE(contains(error_of([&] { stationarity(w, L1(1)); }),
                    "stationarity: \"tensor 0\" has no gradient; call backward() of the loss alone, "
@@ -298,6 +302,9 @@ TEST_CASE("lambda_max: the closed forms") {
   REQUIRE(near(at(L1(1e-3)), 3000));
   REQUIRE(near(at(L1(1).scaled_by(2)), 1.5));
   REQUIRE(near(at(ElasticNet(0.5, 3)), 6));
+  const Tensor group_of = torch::tensor({{0, 0, -1}, {-1, 1, 1}});
+  REQUIRE(near(at(GroupLasso(1, by(group_of).unweighted())), std::sqrt(10)));
+  REQUIRE(near(at(GroupLasso(1, rows().weighted(torch::tensor({1.0, 0.0})))), std::sqrt(14)));
   REQUIRE(near(at(L1(1).scaled_by(constant(row({0, 0.1, 1})))), 10));
   REQUIRE(near(at(L1(1).scaled_by(constant(torch::tensor({{100.0}, {0.1}})))), 25));
   REQUIRE(near(at(Penalty(Mcp{2, 3})), 1.5));
@@ -509,6 +516,8 @@ TEST_CASE("TargetSparsity: errors") {
       contains(error_of([&] { TargetSparsity(ridge, 0.5); }), "TargetSparsity: L2 makes no zeros"));
   REQUIRE(
       contains(error_of([&] { TargetSparsity(none, 0.5); }), "TargetSparsity: L1 makes no zeros"));
+  ProximalStep count(sgd, w, L0(1));
+  TargetSparsity of_a_count(count, 0.5);
   TargetSparsity control(prox, 0.5);
   control.options().every(0);
   REQUIRE(contains(error_of([&] { control.step(); }), "TargetSparsity: every must be >= 1, got 0"));

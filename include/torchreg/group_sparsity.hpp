@@ -77,13 +77,10 @@ inline Sparsity sparsity(const Parameters& parameters, const Grouping& grouping)
   return total;
 }
 
-/// The same for every floating-point parameter of a module, or for those that are linked.
+/// The same for every floating-point parameter of a module, frozen or not, or for those that are
+/// linked.
 template <class Module, class = detail::IfNoTensors<Module>>
 Sparsity sparsity(const Module& module, const Grouping& grouping) {
-  if (const Links* links = grouping.links()) {
-    return sparsity(detail::select_for("sparsity", detail::as_module(module), links->selector()),
-                    grouping);
-  }
   return sparsity(detail::floating_parameters(detail::as_module(module)), grouping);
 }
 

@@ -134,9 +134,14 @@ class TargetSparsity<ProximalStep<Penalties...>> {
   template <std::size_t... index>
   void start(std::index_sequence<index...> /*each*/) {
     numbers_ = {prox_.template penalty<index>().factors().number()...};
-    const bool any = (detail::has_memory(prox_.template penalty<index>().formula()) || ...);
+    const bool any = (makes_zeros(prox_.template penalty<index>().formula()) || ...);
     using First = std::decay_t<decltype(prox_.template penalty<0>().formula())>;
     TORCH_CHECK_VALUE(any, "TargetSparsity: ", detail::name_of<First>(), " makes no zeros");
+  }
+
+  template <class Formula>
+  static bool makes_zeros(const Formula& formula) {
+    return detail::is_count<Formula> || detail::has_memory(formula);
   }
 
   void set_factor(double factor) { set_factor(factor, Each()); }

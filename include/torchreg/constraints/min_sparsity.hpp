@@ -87,10 +87,11 @@ struct MinSparsityFormula {
   }
 
   static torch::Tensor of_groups(const Layout& layout, const torch::Tensor& scores) {
-    const torch::Tensor norms = norms_of(layout.matrix(scores)).narrow(0, 0, layout.groups);
+    const torch::Tensor matrix = layout.matrix(scores).narrow(0, 0, layout.groups);
     const torch::Tensor sizes = layout.sizes_of_rows();
-    if (!sizes.defined()) return norms / std::sqrt(static_cast<double>(layout.size));
-    return norms / sizes.narrow(0, 0, layout.groups).clamp_min(1).sqrt();
+    const torch::Tensor own = sizes.defined() ? sizes.narrow(0, 0, layout.groups).clamp_min(1)
+                                              : torch::full({}, layout.size);
+    return root_means_of(matrix, own.to(matrix.options()));
   }
 };
 

@@ -27,7 +27,7 @@ struct TopGroupsFormula {
   std::vector<Strength> strengths() const { return {{"k", static_cast<double>(k), at_least(1)}}; }
 
   torch::Tensor prox(const torch::Tensor& w, const torch::Tensor& step) const {
-    const torch::Tensor scores = norms_of(root_scores(w, step));
+    const torch::Tensor scores = root_means_of(root_scores(w, step), torch::ones({}, w.options()));
     return w.masked_fill(largest_of_rows(scores.t(), k).t().logical_not(), 0);
   }
 };

@@ -28,9 +28,12 @@ struct LogSumFormula {
 
   /// The better of 0 and r, the larger root of (r - |w|)(r + eps) + step lambda = 0.
   torch::Tensor prox(const torch::Tensor& w, const torch::Tensor& step) const {
+    if (lambda == 0) return w;
     const torch::Tensor a = w.abs(), u = lambda * step;
     const torch::Tensor discriminant = (a + eps).square() - 4 * u;
-    const torch::Tensor r = ((a - eps) + discriminant.clamp_min(0).sqrt()).mul_(0.5).clamp_min_(0);
+    const torch::Tensor root = discriminant.clamp_min(0).sqrt(), over = a - eps;
+    const torch::Tensor small = (2 * eps * a - 2 * u) / (root - over);  // no difference of likes
+    const torch::Tensor r = ((over + root) * 0.5).where(over >= 0, small).clamp_min_(0);
     const torch::Tensor excess = r * (0.5 * r - a) + u * (r / eps).log1p();  // over that of 0
     return (w.sign() * r).masked_fill_((excess >= 0) | (discriminant < 0), 0);
   }

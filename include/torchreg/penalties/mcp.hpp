@@ -43,7 +43,8 @@ struct MCPFormula {
   TORCHREG_INLINE Number prox(const Number& w, const Number& step) const {
     const Number edge = lambda * detail::root_of(gamma * step).clamp_min(gamma);
     const Number firm = detail::shrink(w, Number(lambda * step)) * (1 - step / gamma).reciprocal();
-    return firm.masked_fill(gamma <= step, 0).where(w.abs() <= edge, w);
+    const Number a = w.abs();  // in a step near gamma, rounding would make w longer
+    return firm.clamp(-a, a).masked_fill(gamma <= step, 0).where(a <= edge, w);
   }
 };
 

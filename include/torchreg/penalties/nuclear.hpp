@@ -35,7 +35,7 @@ struct NuclearFormula {
   }
 
   torch::Tensor prox(const torch::Tensor& w, const torch::Tensor& step) const {
-    if (w.numel() == 0) return w;
+    if (w.numel() == 0 || lambda == 0) return w;
     const SingularValues s(w);
     return s.with((s.values - lambda * step).clamp_min(0), w);
   }

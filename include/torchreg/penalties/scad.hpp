@@ -47,8 +47,9 @@ struct SCADFormula {
     const Number soft = detail::shrink(w, Number(lambda * step));
     const Number bent =
         detail::shrink(w, Number(a * lambda / (a - 1) * step)) * ((a - 1) / ((a - 1) - step));
-    const Number t = w.abs();
-    return soft.where(t <= edge, bent.where((t <= a * lambda) & (step < a - 1), w));
+    const Number t = w.abs();  // in a step near a - 1, rounding would make w longer
+    const auto is_bent = (t <= a * lambda) & (step < a - 1);
+    return soft.where(t <= edge, bent.clamp(-t, t).where(is_bent, w));
   }
 };
 

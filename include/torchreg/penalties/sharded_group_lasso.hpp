@@ -75,12 +75,12 @@ struct ShardedGroupLassoFormula {
   torch::Tensor in_metric(const torch::Tensor& w, const torch::Tensor& step,
                           const torch::Tensor& weights) const {
     const double inf = std::numeric_limits<double>::infinity();
-    const torch::Tensor rests = step <= 0;
+    const torch::Tensor rests = (step <= 0) | (w == 0);
     const torch::Tensor slowest = (1 / step.masked_fill(rests, inf)).amax(1, true);
-    const auto all =
-        totals({w.square(), (w / step).masked_fill(rests, 0).square(),
-                w.masked_fill(rests.logical_not(), 0).square(), step.amax(1, true), slowest},
-               weights);
+    const auto all = totals({w.square(), (w / step).masked_fill(rests, 0).square(),
+                             w.masked_fill(rests.logical_not(), 0).square(),
+                             step.masked_fill(rests, 0).amax(1, true), slowest},
+                            weights);
     const torch::Tensor t = lambda * all[0], norms = all[1].sqrt(), dual = all[2].sqrt();
     const torch::Tensor fixed = all[3].sqrt(), by_dual = (dual - t).clamp_min(0);
     const torch::Tensor least = (by_dual / all[5]).masked_fill(by_dual == 0, 0);

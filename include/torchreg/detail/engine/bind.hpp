@@ -63,7 +63,7 @@ Bound bound_to([[maybe_unused]] const Formula& formula, const Factors& factors,
   const Factor factor = factors.at(name_of<Formula>(), parameter);
   bound.strength = factor.number;
   if (factor.is_tensor) {
-    const bool is_entrywise = is_separable<Formula> && has_slope<Formula>;
+    const bool is_entrywise = is_separable<Formula> && (has_slope<Formula> || is_count<Formula>);
     TORCH_CHECK_VALUE(is_entrywise, name_of<Formula>(),
                       ": a factor per entry is for separable penalties; ",
                       is_grouped<Formula> ? "give the grouping weights"

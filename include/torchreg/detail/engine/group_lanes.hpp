@@ -23,7 +23,7 @@ NormArrays<T> arrays_of(const NormStrengths& norms, const Operands<torch::Tensor
   const auto array = [](const torch::Tensor& t) {
     return t.defined() ? t.template data_ptr<T>() : nullptr;
   };
-  NormArrays<T> arrays;
+  NormArrays<T> arrays{};
   arrays.w = array(x.w), arrays.memory = array(x.memory), arrays.zero = array(x.zero);
   arrays.steps = array(x.given);
   const bool is_one_weight = x.data.dim() == 0;
@@ -43,6 +43,7 @@ std::vector<int64_t> rows_left(const NormStrengths& norms, const Operands<torch:
                                const GroupStep& by, double rate) {
   NormArrays<T> arrays = arrays_of<T>(norms, x, rate, by.strength);
   arrays.newest = by.weight;
+  if (by.factors.defined()) arrays.factors = by.factors.data_ptr<T>();
   return run_norm_rows<T>(arrays, x.w.size(0));
 }
 
@@ -79,25 +80,43 @@ void norms_in_lanes([[maybe_unused]] const GroupProx& prox,
   }
 }
 
-/// One step, without a memory, of groups that are the columns of an array. False where nothing was
-/// written.
+template <class T>
+torch::Tensor factors_of(const NormArrays<T>& arrays, const torch::Tensor& w) {
+  torch::Tensor factors = torch::empty({w.size(0), 1}, w.options().requires_grad(false));
+  return find_factors_of_columns(arrays, w.size(0), factors.data_ptr<T>()) ? factors
+                                                                           : torch::Tensor();
+}
+
+/// What one step multiplies groups by that are the columns of an array; undefined where it is
+/// another case.
 template <class Unit>
-bool norms_side_by_side([[maybe_unused]] const NormStrengths& norms,
-                        [[maybe_unused]] const torch::Tensor& w,
-                        [[maybe_unused]] const torch::Tensor& weights,
-                        [[maybe_unused]] const Numbers& n) {
+torch::Tensor factors_side_by_side([[maybe_unused]] const NormStrengths& norms,
+                                   [[maybe_unused]] const Operands<torch::Tensor>& x,
+                                   [[maybe_unused]] const Numbers& n) {
   if constexpr (Unit::has_simd) {
-    Operands<torch::Tensor> x;
-    x.w = w, x.data = weights;
-    const int64_t groups = w.size(0);
-    const bool is_done =
-        w.scalar_type() == torch::kFloat
-            ? run_norm_columns(arrays_of<float>(norms, x, n.rate, n.strength), groups)
-            : run_norm_columns(arrays_of<double>(norms, x, n.rate, n.strength), groups);
-    if (is_done) note_write(w);
-    return is_done;
+    return x.w.scalar_type() == torch::kFloat
+               ? factors_of(arrays_of<float>(norms, x, n.rate, n.strength), x.w)
+               : factors_of(arrays_of<double>(norms, x, n.rate, n.strength), x.w);
   }
-  return false;
+  return {};
+}
+
+/// One step of them, without a memory.
+template <class Unit>
+void scale_side_by_side([[maybe_unused]] const NormStrengths& norms,
+                        [[maybe_unused]] const Operands<torch::Tensor>& x,
+                        [[maybe_unused]] const Numbers& n,
+                        [[maybe_unused]] const torch::Tensor& factors) {
+  if constexpr (Unit::has_simd) {
+    if (x.w.scalar_type() == torch::kFloat) {
+      const auto arrays = arrays_of<float>(norms, x, n.rate, n.strength);
+      scale_columns(arrays, x.w.size(0), factors.data_ptr<float>());
+    } else {
+      const auto arrays = arrays_of<double>(norms, x, n.rate, n.strength);
+      scale_columns(arrays, x.w.size(0), factors.data_ptr<double>());
+    }
+    note_write(x.w);
+  }
 }
 
 }  // namespace torchreg::detail

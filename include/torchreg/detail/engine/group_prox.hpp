@@ -14,6 +14,7 @@ struct GroupStep {
   Steps<torch::Tensor> steps;  ///< 0-dim, or of each entry
   double strength = 1;         ///< of the penalty
   double weight = 1;           ///< of the newest gradient in the memory
+  torch::Tensor factors;       ///< what one step multiplies them by, a column; undefined: unknown
   torch::Tensor in_no_group;   ///< a column: rows of entries in no group; undefined where none is
   torch::ScalarType stored = torch::kFloat;  ///< what w is rounded to
 };

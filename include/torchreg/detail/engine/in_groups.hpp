@@ -46,8 +46,8 @@ class InGroups {
       const torch::Tensor row = torch::arange(layout.rows, options.dtype(torch::kLong));
       in_no_group_ = row.unsqueeze(1) >= layout.groups;
     }
-    if (groups.rests_in_padding) padding_ = layout.padding();
     has_one_step_ = is_one_step(matrices_.updates());
+    if (groups.rests_in_padding || !has_one_step_) padding_ = layout.padding();
     takes_lanes_ = Unit::has_simd && cpu_has_simd() && groups.takes_steps && groups.is_of_norms &&
                    w().is_cpu() && matrices_.stored() == matrices_.options().dtype() &&
                    !in_no_group_.defined() && layout.is_regular();
@@ -58,7 +58,14 @@ class InGroups {
     const bool moves = std::any_of(updates.begin(), updates.end(),
                                    [](const Update* update) { return update->numbers.rate != 0; });
     if (groups_.takes_steps && !moves) return;
-    if (run_side_by_side()) return;
+    if (are_side_by_side()) {
+      const Operands<torch::Tensor> x = with_weights(matrices_.parts()[0]);
+      const Numbers& numbers = updates[0]->numbers;
+      factors_ = factors_side_by_side<Unit>(groups_.norms, x, numbers);
+      if (factors_.defined() && !x.memory.defined()) {
+        return scale_side_by_side<Unit>(groups_.norms, x, numbers, factors_);
+      }
+    }
     const int64_t rows = matrices_.problem().layout().rows, some = rows_at_once();
     if (some < rows && !groups_.never_throws) matrices_.stage(groups_.kernel);
     for (int64_t row = 0; row < rows; row += some) {
@@ -108,14 +115,16 @@ class InGroups {
     matrices_.put(begin, count, x, kernel.writes(has));
   }
 
-  /// One step of groups that are the columns of an array, all at once; false where it is another
-  /// case, and nothing was written.
-  bool run_side_by_side() const {
-    const auto& first = matrices_.parts()[0];
-    const bool is_case = is_one_part() && !first.memory.defined() && !first.w.is_contiguous() &&
-                         first.w.t().is_contiguous() && first.w.is_alias_of(w());
-    return is_case && norms_side_by_side<Unit>(groups_.norms, first.w, weights_,
-                                               matrices_.updates()[0]->numbers);
+  /// Whether they are the columns of an array, of which one step multiplies all at once.
+  bool are_side_by_side() const {
+    const torch::Tensor& matrix = matrices_.parts()[0].w;
+    return is_one_part() && !matrix.is_contiguous() && matrix.t().is_contiguous() &&
+           matrix.is_alias_of(w());
+  }
+
+  Operands<torch::Tensor> with_weights(Operands<torch::Tensor> x) const {
+    x.data = weights_;
+    return x;
   }
 
   GroupStep step_of(const std::vector<Operands<torch::Tensor>>& parts,
@@ -126,6 +135,7 @@ class InGroups {
     for (const Update* update : matrices_.updates()) {
       if (update->numbers.rate != 0) by.weight = std::min(by.weight, update->numbers.weight);
     }
+    by.factors = some_rows(factors_, begin, count);
     by.in_no_group = some_rows(in_no_group_, begin, count);
     by.stored = matrices_.stored();
     return by;
@@ -144,7 +154,7 @@ class InGroups {
     if (!has_one_step_) steps.step = torch::nan_to_num(steps.step, 0, 0, 0);  // which rests
     if (!padding_.defined()) return steps;
     const torch::Tensor padding = padding_.narrow(0, begin, count);
-    steps.step = steps.step.expand_as(x.w).masked_fill(padding, 0);
+    steps.step = steps.step.expand_as(x.w).masked_fill(padding, groups_.rests_in_padding ? 0 : 1);
     steps.inverse = steps.inverse.expand_as(x.w);
     steps.may_rest = true;
     return steps;
@@ -152,7 +162,7 @@ class InGroups {
 
   const AnyGroups& groups_;
   GroupMatrices<Unit> matrices_;
-  torch::Tensor weights_, in_no_group_, padding_;
+  torch::Tensor weights_, in_no_group_, padding_, factors_;
   bool has_one_step_ = false;
   bool takes_lanes_ = false;  ///< through registers: norms that lie in memory as floats or doubles
 };

@@ -12,6 +12,7 @@ struct NormArrays {
   T *w, *memory, *zero;  ///< the last two may be null
   const T* steps;        ///< null: `step` for all
   const T* weights;      ///< of the groups; null: `weight_of_groups`
+  const T* factors;      ///< what one step multiplies groups by; null, or NaN: not known
   double step, weight_of_groups;
   double l1, group;  ///< the strengths
   double newest;     ///< the weight of the newest gradient

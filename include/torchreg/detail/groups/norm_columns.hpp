@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -64,22 +65,31 @@ class NormColumns {
   GroupEntries<T, false> row_;
 };
 
-/// One step, without a memory, of groups that lie side by side, by two passes in the order of
-/// memory. False where nothing was written.
-template <class T>
-bool run_norm_columns(const NormArrays<T>& arrays, int64_t groups) {
+/// act(NormColumns, begin, end) for some of the groups after the other, on LibTorch's threads.
+template <class T, class Act>
+void for_columns(const NormArrays<T>& arrays, int64_t groups, const Act& act) {
   constexpr int64_t kLine = 64;  // groups: threads seldom share a line of the cache
   const int64_t lines = groups / kLine / at::get_num_threads() + 1, some = lines * kLine;
-  std::vector<T> factors(static_cast<std::size_t>(groups));
-  std::vector<char> are_usual(static_cast<std::size_t>(groups / some + 1), 1);
-  for_each_block(groups, arrays.size, some, [&](std::size_t k, int64_t begin, int64_t end) {
-    are_usual[k] = NormColumns<T>(arrays, groups, begin, end).find(factors.data() + begin) ? 1 : 0;
-  });
-  if (std::count(are_usual.begin(), are_usual.end(), 0) > 0) return false;
   for_each_block(groups, arrays.size, some, [&](std::size_t /*k*/, int64_t begin, int64_t end) {
-    NormColumns<T>(arrays, groups, begin, end).scale(factors.data() + begin);
+    act(NormColumns<T>(arrays, groups, begin, end), begin);
   });
-  return true;
+}
+
+/// What one step multiplies groups by that lie side by side; false where it is another case.
+template <class T>
+bool find_factors_of_columns(const NormArrays<T>& arrays, int64_t groups, T* factors) {
+  std::atomic<bool> are_usual{true};
+  for_columns(arrays, groups, [&](const NormColumns<T>& columns, int64_t begin) {
+    if (!columns.find(factors + begin)) are_usual = false;
+  });
+  return are_usual;
+}
+
+template <class T>
+void scale_columns(const NormArrays<T>& arrays, int64_t groups, const T* factors) {
+  for_columns(arrays, groups, [&](const NormColumns<T>& columns, int64_t begin) {
+    columns.scale(factors + begin);
+  });
 }
 
 }  // namespace torchreg::detail

@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include <torchreg/detail/formula/number.hpp>
 #include <torchreg/detail/groups/norm_arrays.hpp>
 #include <torchreg/detail/groups/norm_loops.hpp>
 #include <torchreg/detail/groups/short_groups_loop.hpp>
@@ -39,7 +40,8 @@ class NormRow {
       squares = squares_of(entries_);
     }
     if (!is_usual_square<T>(squares, each ? 1 : a_.step * t_)) return false;
-    if (a_.memory == nullptr) return prox(squares), true;
+    const double factor = each ? 1 : factor_of(squares);
+    if (a_.memory == nullptr) return prox(factor), true;
     GroupEntries<T, each> plain = entries_;
     plain.l1 = 0;
     const T state = a_.zero[row_];
@@ -58,7 +60,7 @@ class NormRow {
       if (to_zero) fallen(a_.newest, pull, true);
     }
     const bool is_textbook = may_fall && !to_zero && !(state > 0);
-    if (is_textbook && std::sqrt(gradient(false)) <= t_) {
+    if (is_textbook && (each ? std::sqrt(gradient(false)) <= t_ : factor == 0 || squares == 0)) {
       to_zero = true;
       gradient(true);
     }
@@ -67,7 +69,7 @@ class NormRow {
     } else if (to_zero) {
       to_zero_where_moves();
     } else {
-      prox(squares);
+      prox(factor);
     }
     const bool now_zero = is_zero();
     if (!now_zero) std::copy_n(a_.w + begin(), a_.size, a_.memory + begin());
@@ -129,12 +131,16 @@ class NormRow {
     }
   }
 
-  /// The squares are of the entries, shrunk by L1.
-  void prox([[maybe_unused]] double squares) {
+  /// What one step multiplies the entries by, which L1 has shrunk to these squares.
+  double factor_of(double squares) const {
+    if (a_.factors != nullptr && !is_nan(double(a_.factors[row_]))) return double(a_.factors[row_]);
+    return factor_of_norm(std::sqrt(squares), a_.step * t_);
+  }
+
+  void prox([[maybe_unused]] double factor) {
     if constexpr (each) {
       prox_in_metric();
     } else {
-      const double factor = factor_of_norm(std::sqrt(squares), a_.step * t_);
       run_loop(ScaleLoop<T>(entries_, factor), begin(), a_.size);
     }
   }
@@ -181,40 +187,49 @@ class NormRow {
   } bounds_;
 };
 
-/// Some rows of few entries and one step, without a memory; appends those that were left.
+/// Some rows, one after the other; appends those that are left.
 template <class T>
-void run_short_rows(const NormArrays<T>& a, int64_t begin, int64_t end,
+void run_each_row(const NormArrays<T>& a, int64_t begin, int64_t end, std::vector<int64_t>& left) {
+  for (int64_t row = begin; row < end; ++row) {
+    const bool is_done =
+        a.steps != nullptr ? NormRow<T, true>(a, row).run() : NormRow<T, false>(a, row).run();
+    if (!is_done) left.push_back(row);
+  }
+}
+
+/// The same of rows of few entries and one step: several at once, or with a memory their factors.
+template <class T>
+void run_short_rows(const NormArrays<T>& a, T* factors, int64_t begin, int64_t end,
                     std::vector<int64_t>& left) {
   const double weight = a.weights == nullptr ? a.weight_of_groups : 1;
   const ShortGroups<T> groups({a.w, nullptr, a.step, a.l1}, a.step * a.group * weight, a.weights,
-                              largest_square<T>);
+                              largest_square<T>, factors);
   const bool are_kernels = a.size == KernelsLoop<T>::size && a.l1 == 0;
   for (int64_t row = begin; row < end; row += groups.stride) {
     const int64_t some = std::min(groups.stride, end - row);
     const bool is_written =
         are_kernels ? run_loop(KernelsLoop<T>(groups), row, some).is_written
                     : run_loop(ShortGroupsLoop<T>(groups, a.size), row, some).is_written;
-    if (is_written) continue;
-    for (int64_t i = row; i < row + some; ++i) {
-      if (!NormRow<T, false>(a, i).run()) left.push_back(i);
-    }
+    if (!is_written || factors != nullptr) run_each_row(a, row, row + some, left);
   }
 }
 
-/// All rows, on LibTorch's threads; returns those that were left.
+/// All rows, on LibTorch's threads; returns those that were left. A memory changes no factor.
 template <class T>
-std::vector<int64_t> run_norm_rows(const NormArrays<T>& arrays, int64_t rows) {
-  const bool are_short = arrays.size <= ShortGroupsLoop<T>::longest && arrays.memory == nullptr &&
-                         arrays.steps == nullptr;
+std::vector<int64_t> run_norm_rows(NormArrays<T> arrays, int64_t rows) {
+  const bool are_short = arrays.size <= ShortGroupsLoop<T>::longest && arrays.steps == nullptr &&
+                         arrays.factors == nullptr;
+  std::vector<T> factors;
+  if (are_short && arrays.memory != nullptr) {
+    factors.assign(static_cast<std::size_t>(rows), std::numeric_limits<T>::quiet_NaN());
+    arrays.factors = factors.data();
+  }
+  T* const found = factors.empty() ? nullptr : factors.data();
   const int64_t some = rows_of_block(arrays.size);
   std::vector<std::vector<int64_t>> left(static_cast<std::size_t>(rows / some + 1));
   for_each_block(rows, arrays.size, some, [&](std::size_t k, int64_t begin, int64_t end) {
-    if (are_short) return run_short_rows(arrays, begin, end, left[k]);
-    for (int64_t row = begin; row < end; ++row) {
-      const bool is_done = arrays.steps != nullptr ? NormRow<T, true>(arrays, row).run()
-                                                   : NormRow<T, false>(arrays, row).run();
-      if (!is_done) left[k].push_back(row);
-    }
+    are_short ? run_short_rows(arrays, found, begin, end, left[k])
+              : run_each_row(arrays, begin, end, left[k]);
   });
   std::vector<int64_t> all;
   for (const auto& some_left : left) all.insert(all.end(), some_left.begin(), some_left.end());

@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <limits>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include <torchreg/detail/formula/number.hpp>
+#include <torchreg/detail/processor/root.hpp>
 
 namespace torchreg::detail {
 
@@ -29,14 +31,28 @@ inline torch::Tensor sums_of(const torch::Tensor& x) {
   return sums_of(torch::cat(sums, 1));
 }
 
+/// A column of the rows' largest magnitudes, and 1 for rows of zeros.
+inline torch::Tensor scales_of(const torch::Tensor& w) {
+  const torch::Tensor largest = w.detach().abs().amax(1, /*keepdim=*/true);
+  return largest.masked_fill(largest == 0, 1);
+}
+
 /// A column of the rows' norms. Scaled, as the square of an entry may be 0 or infinite.
 inline torch::Tensor norms_of(const torch::Tensor& w) {
   if (w.size(1) == 0) return torch::zeros({w.size(0), 1}, w.options());
-  const torch::Tensor largest = w.detach().abs().amax(1, /*keepdim=*/true);
-  const torch::Tensor scale = largest.masked_fill(largest == 0, 1);
+  const torch::Tensor scale = scales_of(w);
   const torch::Tensor norms = sums_of((w / scale).square());
   // The root of 0 has no derivative.
   return norms.masked_fill(norms == 0, 1).sqrt().masked_fill(norms == 0, 0) * scale;
+}
+
+/// The root of the sum of squares over a size, of each row, for an order: scaled by powers of 2, so
+/// that rows of the same sum are equal where rounding does not part them.
+inline torch::Tensor root_means_of(const torch::Tensor& w, const torch::Tensor& sizes) {
+  if (w.size(1) == 0) return torch::zeros({w.size(0), 1}, w.options());
+  const torch::Tensor largest = scales_of(w);
+  const torch::Tensor scale = largest / (2 * std::get<0>(torch::frexp(largest)));
+  return root_of(sums_of((w / scale).square()) / sizes) * scale;
 }
 
 /// w / ||w|| of each row; 0 of one that is zero.
@@ -89,7 +105,9 @@ inline torch::Tensor shrink_norms_in_metric(const torch::Tensor& w, const torch:
                                             const torch::Tensor& t) {
   const double inf = std::numeric_limits<double>::infinity();
   const torch::Tensor ratio = w / step;  // of a step so small that this is infinite, none is taken
-  const torch::Tensor rests = (step > 0).logical_and_(ratio.isfinite()).logical_not_();
+  // Nor one of 0, which padding has too.
+  const torch::Tensor moves = (step > 0).logical_and_(ratio.isfinite()).logical_and_(w != 0);
+  const torch::Tensor rests = moves.logical_not();
   const torch::Tensor dual = norms_of(ratio.masked_fill(rests, 0));
   const torch::Tensor fixed = norms_of(w.masked_fill(rests.logical_not(), 0));
   const torch::Tensor least = step.masked_fill(rests, inf).amin(1, true);

@@ -25,7 +25,8 @@ inline torch::Tensor onto_l2_ball(const torch::Tensor& w, const torch::Tensor& s
   if (step.dim() == 0) return w.where(is_outside.logical_not(), w * (radius / norms));
   const torch::Tensor rests = step <= 0;
   const torch::Tensor each = ((w.abs() / radius - 1) / step).masked_fill(rests, 0);
-  const torch::Tensor by_norm = (norms / radius - 1) / step.amax(1, true);
+  const torch::Tensor most = step.masked_fill(w == 0, 0).amax(1, true);
+  const torch::Tensor by_norm = (norms / radius - 1) / most;
   torch::Tensor mu = torch::maximum(by_norm, each.amax(1, true)).clamp_min(0);
   mu = mu.masked_fill(mu.isfinite().logical_not(), 0);
   for (int k = 0; k < 12; ++k) {
@@ -57,7 +58,12 @@ inline torch::Tensor onto_simplex(const torch::Tensor& w, const torch::Tensor& s
                                   double radius) {
   if (radius == 0 || w.size(1) == 0) return torch::zeros_like(w);
   const torch::Tensor by = step.dim() == 0 ? torch::ones_like(step) : step;
-  return (w - threshold_onto_simplex(w, by, radius) * by).clamp_min(0);
+  torch::Tensor tau = threshold_onto_simplex(w, by, radius);
+  // Once more from what stays, as running sums of many entries have lost digits.
+  const torch::Tensor z = (w - tau * by).clamp_min(0);
+  const torch::Tensor slope = sums_of(by.expand_as(w).masked_fill(z == 0, 0));
+  tau = tau + ((sums_of(z) - radius) / slope).masked_fill(slope == 0, 0);
+  return (w - tau * by).clamp_min(0);
 }
 
 /// sum |z| <= radius.

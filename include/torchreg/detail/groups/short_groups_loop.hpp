@@ -9,8 +9,9 @@
 
 namespace torchreg::detail {
 
-/// w <- x max(0, 1 - reach / ||x||) of groups of a few entries, which lie one after the other: what
-/// it counts are groups. Nothing is written where a sum of squares is no usual one.
+/// w <- x max(0, 1 - reach / ||x||) of groups of a few entries, which lie one after the other, or
+/// those factors alone: what it counts are groups. Nothing is written where a sum of squares is no
+/// usual one.
 template <class T>
 struct ShortGroups : GroupEntries<T, false> {
   using Number = Lanes<T>;
@@ -18,11 +19,26 @@ struct ShortGroups : GroupEntries<T, false> {
   double reach;      ///< of a group of weight 1
   const T* weights;  ///< of the groups; null: 1
   double usual;      ///< the largest square that is usual, and the inverse of the least
+  T* factors;        ///< written in place of w; null: they are not asked for
   bool is_written = false;
 
-  ShortGroups(const GroupEntries<T, false>& entries, double by, const T* of_groups, double largest)
-      : GroupEntries<T, false>(entries), reach(by), weights(of_groups), usual(largest) {}
+  ShortGroups(const GroupEntries<T, false>& entries, double by, const T* of_groups, double largest,
+              T* found)
+      : GroupEntries<T, false>(entries),
+        reach(by),
+        weights(of_groups),
+        usual(largest),
+        factors(found) {}
 
+  /// Whether w is to be multiplied by what becomes of these sums of squares.
+  TORCHREG_INLINE bool is_to_scale(T* sums, int64_t first, int64_t groups) {
+    is_written = find_factors(sums, first, groups);
+    if (factors == nullptr || !is_written) return is_written;
+    for (int64_t g = 0; g < groups; ++g) factors[first + g] = sums[g];
+    return false;
+  }
+
+ private:
   /// sums <- what the groups with these sums of squares are multiplied by; false: one is unusual.
   TORCHREG_INLINE bool find_factors(T* sums, int64_t first, int64_t groups) const {
     for (int64_t g = 0; g < groups; g += lanes) {
@@ -64,7 +80,7 @@ struct ShortGroupsLoop : ShortGroups<T> {
       for (int64_t i = 0; i < size; ++i) sum += entries[g * size + i];
       sums[g] = sum;
     }
-    if (!this->find_factors(sums, first, groups)) return;
+    if (!this->is_to_scale(sums, first, groups)) return;
     for (int64_t g = 0; g < groups; ++g) {  // a group's last store reaches into the next one
       for (int64_t i = 0; i < size; i += Number::size) {
         Number(sums[g]).store(entries + g * size + i, Number::size);
@@ -74,7 +90,6 @@ struct ShortGroupsLoop : ShortGroups<T> {
       const Number x = this->shrunk(Number::load(w + i, count - i), Number(this->step));
       (x * Number::load(entries + i, Number::size) + 0).store(w + i, count - i);
     }
-    this->is_written = true;
   }
 };
 
@@ -115,12 +130,11 @@ struct KernelsLoop : ShortGroups<T> {
     for (int64_t g = 0; g < groups; g += lanes) {
       Number::sums(Squares{w + g * size, groups - g}).store(sums + g, lanes);
     }
-    if (!this->find_factors(sums, first, groups)) return;
+    if (!this->is_to_scale(sums, first, groups)) return;
     for (int64_t g = 0; g < groups; g += lanes) {
       scale(w + g * size, (groups - g) * size, Number::load(sums + g, lanes),
             std::make_integer_sequence<int, size>());
     }
-    this->is_written = true;
   }
 
  private:

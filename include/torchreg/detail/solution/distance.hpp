@@ -107,7 +107,10 @@ void append_distances_of_groups(const Formula& formula, const Updates& updates,
     x.gradient =
         matrix_of(problem, [&](std::size_t i) { return updates[i].tensors.gradient.to(exact); });
     x.data = weights_of(formula, problem, exact);
-    if (x.w.numel() == 0) continue;
+    if (x.w.numel() == 0) {
+      all.push_back({first.path(), torch::zeros({1, 3}, exact)});
+      continue;
+    }
     const torch::Tensor number = x.w - x.w;
     const auto stored = first.tensors.w.scalar_type();
     const auto distance = distance_at(formula, x, first.numbers, first.path(), stored) + number;
