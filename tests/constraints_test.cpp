@@ -208,6 +208,16 @@ TEST_CASE("Of groups of the same sum of squares the lower stays, however it is s
   }
 }
 
+TEST_CASE("TopGroups keeps no more than k groups where entries rest") {
+  for (const int64_t count : {4, 12}) {
+    Tensor w = torch::rand({count, 3}) + 1, step = torch::ones({count, 3});
+    step[2][0] = 0;
+    TopGroups(1, rows()).prox_(w, step);
+    REQUIRE(sparsity(w).tensors[0].zero_rows == count - 1);
+    REQUIRE((w[2] != 0).all().item<bool>());
+  }
+}
+
 TEST_CASE("Sums of many entries are those of a simplex and a ball, ties and all") {
   torch::manual_seed(28);
   Tensor w = torch::rand({1, 70000});

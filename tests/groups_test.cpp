@@ -702,6 +702,29 @@ TEST_CASE("A step with the memory of groups gives each 0 or the bits of the text
   }
 }
 
+TEST_CASE("A group that the textbook prox zeroes at its very edge remembers its gradient") {
+  if (!torchreg::detail::cpu_has_simd()) return;
+  torch::manual_seed(29);
+  constexpr int64_t size = 8;
+  int64_t zeros = 0;
+  for (int k = 0; k < 4000; ++k) {
+    Tensor w = torch::randn({size}), s = torch::rand({size}) + 0.5;
+    Tensor memory = torch::full({size}, kInf), zero = torch::full({1}, -1.0f);
+    const Tensor x = (w - w.clamp(-0.3 * s, 0.3 * s)) / s;
+    torchreg::detail::NormArrays<float> a{};
+    a.w = w.data_ptr<float>(), a.memory = memory.data_ptr<float>();
+    a.zero = zero.data_ptr<float>(), a.steps = s.data_ptr<float>();
+    a.step = a.weight_of_groups = a.newest = 1, a.size = size, a.l1 = 0.3;
+    a.group = x.to(torch::kDouble).norm().item<double>() * (1 + 3e-8 * (k % 7 - 3));
+    REQUIRE(torchreg::detail::NormRow<float, true>(a, 0).run());
+    REQUIRE((zero.item<float>() == 1) == (w == 0).all().item<bool>());
+    REQUIRE(memory.isfinite().all().item<bool>());
+    zeros += zero.item<float>() == 1 ? 1 : 0;
+  }
+  REQUIRE(zeros > 1000);
+  REQUIRE(zeros < 3000);
+}
+
 TEST_CASE("The memory of groups is its definition, step by step, saved and resumed to the bit") {
   torch::manual_seed(8);
   const double l1 = 0.05, group = 0.2;

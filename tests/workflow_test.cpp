@@ -305,6 +305,9 @@ TEST_CASE("lambda_max: the closed forms") {
   const Tensor group_of = torch::tensor({{0, 0, -1}, {-1, 1, 1}});
   REQUIRE(near(at(GroupLasso(1, by(group_of).unweighted())), std::sqrt(10)));
   REQUIRE(near(at(GroupLasso(1, rows().weighted(torch::tensor({1.0, 0.0})))), std::sqrt(14)));
+  const Tensor half = leaf(torch::ones({2, 2}), torch::tensor({{0.0f, 0.0f}, {1.0f, 2.0f}}));
+  REQUIRE(contains(error_of([&] { lambda_max(half, GroupLasso(0)); }), "makes no zeros"));
+  REQUIRE(at(L0(1)) == 0);
   REQUIRE(near(at(L1(1).scaled_by(constant(row({0, 0.1, 1})))), 10));
   REQUIRE(near(at(L1(1).scaled_by(constant(torch::tensor({{100.0}, {0.1}})))), 25));
   REQUIRE(near(at(Penalty(Mcp{2, 3})), 1.5));

@@ -12,7 +12,8 @@ namespace torchreg {
 ///
 /// Where the gradients were taken at w = 0 (linear and logistic regression) it is where the path of
 /// solutions begins; in a network, with the layer as it is, a scale to start from. Found from the
-/// formula's prox, to 1e-6 relative. Entries whose factor is 0 are not asked. Waits for the device.
+/// formula's prox, to 1e-6 relative. Entries whose factor is 0, and groups that no strength holds,
+/// are not asked. 0 for L0 and GroupL0, which hold zeros at any strength. Waits for the device.
 /// An error where a gradient is undefined or not finite, or the penalty makes no zeros.
 template <class Formula>
 double lambda_max(const Parameters& parameters, const Penalty<Formula>& penalty) {
@@ -22,7 +23,7 @@ double lambda_max(const Parameters& parameters, const Penalty<Formula>& penalty)
   detail::check_floating("lambda_max", parameters);
   const detail::Holding<Formula> holds(
       penalty.formula(), detail::updates_of(penalty.formula(), penalty.factors(), parameters));
-  if (!holds.has_gradient()) return 0;
+  if (detail::is_count<Formula> || !holds.has_gradient()) return 0;
   double high = 1;
   while (!holds.at(high)) {
     high *= 16;

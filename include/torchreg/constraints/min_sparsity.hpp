@@ -89,9 +89,12 @@ struct MinSparsityFormula {
   static torch::Tensor of_groups(const Layout& layout, const torch::Tensor& scores) {
     const torch::Tensor matrix = layout.matrix(scores).narrow(0, 0, layout.groups);
     const torch::Tensor sizes = layout.sizes_of_rows();
-    const torch::Tensor own = sizes.defined() ? sizes.narrow(0, 0, layout.groups).clamp_min(1)
-                                              : torch::full({}, layout.size);
-    return root_means_of(matrix, own.to(matrix.options()));
+    if (!sizes.defined()) {
+      return root_means_of(matrix,
+                           torch::full({}, static_cast<double>(layout.size), matrix.options()));
+    }
+    return root_means_of(matrix,
+                         sizes.narrow(0, 0, layout.groups).clamp_min(1).to(matrix.scalar_type()));
   }
 };
 

@@ -32,7 +32,8 @@ struct LogSumFormula {
     const torch::Tensor a = w.abs(), u = lambda * step;
     const torch::Tensor discriminant = (a + eps).square() - 4 * u;
     const torch::Tensor root = discriminant.clamp_min(0).sqrt(), over = a - eps;
-    const torch::Tensor small = (2 * eps * a - 2 * u) / (root - over);  // no difference of likes
+    // The same for a below eps, by its conjugate, which has no difference of nearly equal numbers.
+    const torch::Tensor small = (2 * eps * a - 2 * u) / (root - over);
     const torch::Tensor r = ((over + root) * 0.5).where(over >= 0, small).clamp_min_(0);
     const torch::Tensor excess = r * (0.5 * r - a) + u * (r / eps).log1p();  // over that of 0
     return (w.sign() * r).masked_fill_((excess >= 0) | (discriminant < 0), 0);

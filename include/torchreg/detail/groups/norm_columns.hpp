@@ -65,7 +65,7 @@ class NormColumns {
   GroupEntries<T, false> row_;
 };
 
-/// act(NormColumns, begin, end) for some of the groups after the other, on LibTorch's threads.
+/// act(columns, begin) for some of the groups after the other, on LibTorch's threads.
 template <class T, class Act>
 void for_columns(const NormArrays<T>& arrays, int64_t groups, const Act& act) {
   constexpr int64_t kLine = 64;  // groups: threads seldom share a line of the cache

@@ -35,7 +35,8 @@ class NormRow {
     } else {
       squares = squares_of(entries_);
     }
-    if (!is_usual_square<T>(squares, each ? 1 : a_.step * t_)) return false;
+    const bool is_usual = is_usual_square<T>(squares, each ? 1 : a_.step * t_);
+    if (!is_usual && !has_known_factor()) return false;
     const double factor = each ? 1 : factor_of(squares);
     if (a_.memory == nullptr) return prox(factor), true;
     GroupEntries<T, each> plain = entries_;
@@ -56,9 +57,9 @@ class NormRow {
       if (to_zero) fallen(a_.newest, pull, true);
     }
     const bool is_textbook = may_fall && !to_zero && !(state > 0);
-    if (is_textbook && (each ? std::sqrt(gradient(false)) <= t_ : factor == 0 || squares == 0)) {
+    if (is_textbook && (squares == 0 || (each ? is_short() : factor == 0))) {
       to_zero = true;
-      gradient(true);
+      remember_gradient();
     }
     if (to_zero && !each) {
       std::fill_n(a_.w + begin(), a_.size, T(0));
@@ -112,9 +113,9 @@ class NormRow {
     return total_of(FallenLoop<T, each>(entries_, a_.memory, newest, pull, writes));
   }
 
-  /// The same of w / s, where nothing is remembered.
-  double gradient(bool writes) const {
-    return total_of(FallenLoop<T, each>(entries_, a_.memory, 1, 0, writes));
+  /// memory <- w / s, where nothing is remembered.
+  void remember_gradient() const {
+    total_of(FallenLoop<T, each>(entries_, a_.memory, 1, 0, /*writes=*/true));
   }
 
   bool is_zero() const {
@@ -129,8 +130,11 @@ class NormRow {
 
   /// What one step multiplies the entries by, which L1 has shrunk to these squares.
   double factor_of(double squares) const {
-    if (a_.factors != nullptr && !is_nan(double(a_.factors[row_]))) return double(a_.factors[row_]);
+    if (has_known_factor()) return double(a_.factors[row_]);
     return factor_of_norm(std::sqrt(squares), a_.step * t_);
+  }
+  bool has_known_factor() const {
+    return a_.factors != nullptr && !is_nan(double(a_.factors[row_]));
   }
 
   void prox([[maybe_unused]] double factor) {
@@ -141,12 +145,15 @@ class NormRow {
     }
   }
 
+  /// Whether those that move are shorter than the penalty takes, in the metric of their steps.
+  bool is_short() const { return t_ > 0 && std::sqrt(bounds_.dual) <= t_; }
+
   /// As shrink_norms_in_metric(), until the root is found.
   void prox_in_metric() {
     const double dual = std::sqrt(bounds_.dual), fixed = std::sqrt(bounds_.fixed);
     const double norm = std::sqrt(bounds_.squares);
     if (t_ == 0) return scale_in_metric(1, 0);
-    if (dual <= t_ && fixed == 0) return to_zero_where_moves();
+    if (is_short() && fixed == 0) return to_zero_where_moves();
     const double by_dual = std::max(dual - t_, 0.0);
     double low = std::max({norm - bounds_.most * t_, fixed, by_dual * bounds_.least});
     double high = fixed > 0 ? norm : std::min(norm, by_dual * bounds_.most);

@@ -47,12 +47,14 @@ inline torch::Tensor norms_of(const torch::Tensor& w) {
 }
 
 /// The root of the sum of squares over a size, of each row, for an order: scaled by powers of 2, so
-/// that rows of the same sum are equal where rounding does not part them.
+/// that rows of the same sum are equal where rounding does not part them. Infinite where an entry
+/// is.
 inline torch::Tensor root_means_of(const torch::Tensor& w, const torch::Tensor& sizes) {
   if (w.size(1) == 0) return torch::zeros({w.size(0), 1}, w.options());
   const torch::Tensor largest = scales_of(w);
   const torch::Tensor scale = largest / (2 * std::get<0>(torch::frexp(largest)));
-  return root_of(sums_of((w / scale).square()) / sizes) * scale;
+  const torch::Tensor means = root_of(sums_of((w / scale).square()) / sizes) * scale;
+  return means.where(largest.isfinite(), largest);
 }
 
 /// w / ||w|| of each row; 0 of one that is zero.

@@ -1,10 +1,14 @@
 #pragma once
 
+#include <ATen/Parallel.h>
 #include <torch/types.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include <torchreg/detail/processor/lanes.hpp>
+#include <torchreg/detail/processor/threads.hpp>
 
 #include <torchreg/detail/processor/inline_begin.hpp>
 
@@ -25,7 +29,11 @@ struct RootLoop {
 template <class T>
 torch::Tensor root_in_lanes(const torch::Tensor& x) {
   torch::Tensor root = x.clone();
-  run_loop(RootLoop<T>{root.data_ptr<T>()}, 0, root.numel());
+  const RootLoop<T> loop{root.data_ptr<T>()};
+  std::vector<Span> spans;
+  append_spans(spans, 0, root);
+  for_each_span(spans, at::get_num_threads() == 1,
+                [&](std::size_t k) { run_loop(loop, spans[k].begin, spans[k].size); });
   return root;
 }
 
@@ -40,8 +48,9 @@ torch::Tensor root_of_tensor(const torch::Tensor& x) {
   return x.sqrt();
 }
 
-/// The root, rounded to the nearest number: of a tensor as of registers, where LibTorch's is MKL's,
-/// which on processors of some makes is off by a bit.
+/// The root, rounded to the nearest number: of an array on the CPU as of registers, where
+/// LibTorch's is MKL's, which on processors of some makes is off by a bit. Where a derivative is
+/// asked for it is LibTorch's.
 inline torch::Tensor root_of(const torch::Tensor& x) { return root_of_tensor<Unit>(x); }
 template <class X>
 TORCHREG_INLINE X root_of(const X& x) {

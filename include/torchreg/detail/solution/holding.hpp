@@ -84,16 +84,18 @@ class Holding {
       x.w = -kSmallStep * gradient;
       x.factor = torch::full({}, first.numbers.strength, gradient.options());
       x.data = weights_of(formula_, problem, gradient.options());
-      leave_out_free(x, first.path());
+      if constexpr (takes_some<Formula>) leave_out_free(x, first.path());
       questions_.push_back({x, first.path()});
     }
   }
 
-  /// Leaves out the rows that no strength holds, as entries in no group, if others are.
+  /// Leaves out the rows that no strength holds, as entries in no group, and those without a
+  /// gradient, if others are held.
   void leave_out_free(Operands<torch::Tensor>& x, const std::string& path) const {
     const torch::Tensor step = (kSmallStep * 1e30) * x.factor;
     const torch::Tensor z = prox_at(formula_, x.w, step, x.data, path);
-    const torch::Tensor held = (z == 0).all(1).nonzero().squeeze(1);
+    const torch::Tensor is_held = (z == 0).all(1) & (x.w != 0).any(1);
+    const torch::Tensor held = is_held.nonzero().squeeze(1);
     if (held.numel() == 0) return;
     x.w = x.w.index_select(0, held);
     if (x.data.defined() && x.data.dim() > 0) x.data = x.data.index_select(0, held);
