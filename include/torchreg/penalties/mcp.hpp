@@ -42,9 +42,11 @@ struct MCPFormula {
   template <class Number>
   TORCHREG_INLINE Number prox(const Number& w, const Number& step) const {
     const Number edge = lambda * detail::root_of(gamma * step).clamp_min(gamma);
-    const Number firm = detail::shrink(w, Number(lambda * step)) * (1 - step / gamma).reciprocal();
-    const Number a = w.abs();  // in a step near gamma, rounding would make w longer
-    return firm.clamp(-a, a).masked_fill(gamma <= step, 0).where(a <= edge, w);
+    const Number stretched =
+        detail::shrink(w, Number(lambda * step)) * (1 - step / gamma).reciprocal();
+    const Number firm = stretched.masked_fill(gamma <= step, 0), a = w.abs();
+    // In a step near gamma rounding would make w longer.
+    return firm.where((a <= edge) & (firm.abs() <= a), w);
   }
 };
 

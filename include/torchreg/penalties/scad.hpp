@@ -44,12 +44,13 @@ struct SCADFormula {
     const Number small = lambda * (1 + step), medium = (lambda / 2) * ((a + 1) + step);
     const Number large = lambda * detail::root_of((a + 1) * step);
     const Number edge = small.where(step < a - 1, large.where(step > a + 1, medium));
+    const Number end = edge.masked_fill(step < a - 1, a * lambda);
     const Number soft = detail::shrink(w, Number(lambda * step));
     const Number bent =
         detail::shrink(w, Number(a * lambda / (a - 1) * step)) * ((a - 1) / ((a - 1) - step));
-    const Number t = w.abs();  // in a step near a - 1, rounding would make w longer
-    const auto is_bent = (t <= a * lambda) & (step < a - 1);
-    return soft.where(t <= edge, bent.clamp(-t, t).where(is_bent, w));
+    const Number t = w.abs();
+    // In a step near a - 1 rounding would make w longer.
+    return soft.where(t <= edge, bent.where((t <= end) & (bent.abs() <= t), w));
   }
 };
 
