@@ -1,6 +1,7 @@
 // Terms of the loss, prox_, soft_threshold and sparsity.
 #include <torchreg/torchreg.hpp>
 
+#include <cmath>
 #include <limits>
 #include <sstream>
 #include <string_view>
@@ -552,17 +553,25 @@ TEST_CASE("prox_: of LogSum solves its condition where entries are far smaller t
 }
 
 TEST_CASE("prox_: of MCP and SCAD makes nothing longer, in steps a rounding below gamma too") {
+  const auto proxed = [](const auto& penalty, const Tensor& x, double step) {
+    Tensor z = x.clone();
+    penalty.prox_(z, step);
+    return z;
+  };
   for (const auto type : {torch::kFloat, torch::kDouble}) {
-    const double below = type == torch::kFloat ? 2 - 1.2e-7 : 2 - 2.3e-16;
-    const Tensor x = torch::linspace(0, 4, 100001, type);
-    for (const bool is_strided : {false, true}) {
-      for (const double step : {below, 2.0, 2 * below - 2, 1.9999}) {
-        Tensor of_mcp = x.clone(), of_scad = x.clone();
-        if (is_strided) of_mcp = torch::stack({x, x}, 1).select(1, 0), of_scad = of_mcp.clone();
-        MCP(1, 2).prox_(of_mcp, step);
-        SCAD(1, 3).prox_(of_scad, step);
-        REQUIRE((of_mcp <= x).all().item<bool>());
-        REQUIRE((of_scad <= x).all().item<bool>());
+    const double unit = type == torch::kFloat ? std::ldexp(1.0, -24) : std::ldexp(1.0, -53);
+    for (const auto& [lambda, gamma] : {std::pair{1.0, 2.0}, {0.1, 3.0}, {1e-3, 0.5}, {0.7, 3.3}}) {
+      const Tensor near = 1 + unit * torch::arange(-8, 9, torch::kDouble);
+      const Tensor all = lambda * torch::cat({gamma * near, (gamma + 1) * near,
+                                              torch::linspace(0, 9, 10001, torch::kDouble)});
+      const Tensor x = all.to(type), strided = torch::stack({x, x}, 1).select(1, 0);
+      for (const double step :
+           {gamma * (1 - unit), gamma * (1 - 2 * unit), gamma, 0.9999 * gamma}) {
+        for (const Tensor& w : {x, strided}) {
+          REQUIRE((proxed(MCP(lambda, gamma), w, step) <= w).all().item<bool>());
+          if (gamma <= 1) continue;
+          REQUIRE((proxed(SCAD(lambda, gamma + 1), w, step) <= w).all().item<bool>());
+        }
       }
     }
   }
