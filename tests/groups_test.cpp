@@ -479,6 +479,11 @@ TEST_CASE("Steps of 0 hold their entries, and strengths of 0 leave all as it was
   REQUIRE(held(SparseGroupLasso(1, 5)));
   REQUIRE(held(SparseGroupLasso(1, 5, by_index)));
   REQUIRE(held(GroupL0(5)));
+  const Tensor tiny = torch::full({1, 10}, 0.1f);  // a square of 0 at rest, in floats
+  tiny[0][0] = 1e-30f;
+  GroupLasso(5).prox_(tiny, torch::ones({1, 10}).masked_fill(tiny < 1e-20f, 0));
+  REQUIRE(tiny[0][0].item<float>() == 1e-30f);
+  REQUIRE((tiny.slice(1, 1) == 0).all().item<bool>());
   REQUIRE(held(L2Ball(0.01)));
   REQUIRE(held(L1Ball(0.01, rows())));
   REQUIRE(held(Simplex(0.5)));
