@@ -21,11 +21,7 @@ template <class T>
 class NormColumns {
  public:
   NormColumns(const NormArrays<T>& arrays, int64_t in_row, int64_t begin, int64_t end)
-      : a_(arrays),
-        in_row_(in_row),
-        begin_(begin),
-        count_(end - begin),
-        row_{a_.w + begin, nullptr, a_.step, a_.l1} {}
+      : a_(arrays), in_row_(in_row), begin_(begin), count_(end - begin) {}
 
   /// What each is multiplied by; false where a sum of squares is no usual one.
   bool find(T* factors) const {
@@ -33,15 +29,14 @@ class NormColumns {
     std::vector<double> squares(static_cast<std::size_t>(count_));
     T* const sums = factors;
     std::fill_n(sums, count_, T(0));
-    auto row = row_;
-    for (int64_t i = 0; i < a_.size; ++i, row.w += in_row_) {
-      run_loop(SquaresOfEachLoop<T>(row, sums), 0, count_);
-      if ((i + 1) % kBlock != 0 && i + 1 < a_.size) continue;
+    for_rows([&](const RowsOfColumns<T>& some, int64_t end) {
+      run_loop(SquaresOfEachLoop<T>(some, sums), 0, count_);
+      if (end % kBlock != 0 && end < a_.size) return;
       for (std::size_t g = 0; g < squares.size(); ++g) {
         squares[g] += static_cast<double>(sums[g]);
         sums[g] = 0;
       }
-    }
+    });
     for (std::size_t g = 0; g < squares.size(); ++g) {
       const double weight =
           a_.weights != nullptr ? double(a_.weights[begin_ + int64_t(g)]) : a_.weight_of_groups;
@@ -53,16 +48,25 @@ class NormColumns {
   }
 
   void scale(const T* factors) const {
-    auto row = row_;
-    for (int64_t i = 0; i < a_.size; ++i, row.w += in_row_) {
-      run_loop(ScaleEachLoop<T>(row, factors), 0, count_);
-    }
+    for_rows([&](const RowsOfColumns<T>& some, int64_t /*end*/) {
+      run_loop(ScaleEachLoop<T>(some, factors), 0, count_);
+    });
   }
 
  private:
+  /// act(some, end) for four rows at once, which the sums and factors are read for once.
+  template <class Act>
+  void for_rows(const Act& act) const {
+    constexpr int64_t kRows = 4;
+    RowsOfColumns<T> some{{a_.w + begin_, nullptr, a_.step, a_.l1}, in_row_, kRows};
+    for (int64_t i = 0; i < a_.size; i += kRows, some.w += kRows * in_row_) {
+      some.rows = std::min(kRows, a_.size - i);
+      act(some, i + some.rows);
+    }
+  }
+
   const NormArrays<T>& a_;
   int64_t in_row_, begin_, count_;
-  GroupEntries<T, false> row_;
 };
 
 /// act(columns, begin) for some of the groups after the other, on LibTorch's threads.

@@ -59,36 +59,55 @@ struct SquaresLoop : GroupEntries<T, each> {
     to = to + x * x;
   }
 
-  double total() const { return sum.sum() + second.sum() + third.sum() + fourth.sum(); }
+  TORCHREG_INLINE double total() const { return ((sum + second) + (third + fourth)).sum(); }
 };
 
-/// sums <- sums + x^2, of groups that lie side by side: an entry of each
+/// Some rows of an array whose columns are groups: an entry of each, and their next entries.
 template <class T>
-struct SquaresOfEachLoop : GroupEntries<T, false> {
+struct RowsOfColumns : GroupEntries<T, false> {
   using Number = Lanes<T>;
-  T* sums;
+  int64_t in_row;
+  int64_t rows;
 
-  SquaresOfEachLoop(const GroupEntries<T, false>& entries, T* of)
-      : GroupEntries<T, false>(entries), sums(of) {}
-
-  TORCHREG_INLINE void operator()(int64_t i, int64_t count) {
-    const Number x = this->shrunk(Number::load(this->w + i, count), Number(this->step));
-    (Number::load(sums + i, count) + x * x).store(sums + i, count);
+  TORCHREG_INLINE T* entries(int64_t row, int64_t column) const {
+    return this->w + row * in_row + column;
+  }
+  TORCHREG_INLINE Number x(int64_t row, int64_t column, int64_t count) const {
+    return this->shrunk(Number::load(entries(row, column), count), Number(this->step));
   }
 };
 
-/// w <- x times the factor of its group, of groups that lie side by side
+/// sums <- sums + x^2 of each group
 template <class T>
-struct ScaleEachLoop : GroupEntries<T, false> {
+struct SquaresOfEachLoop : RowsOfColumns<T> {
+  using Number = Lanes<T>;
+  T* sums;
+
+  SquaresOfEachLoop(const RowsOfColumns<T>& some, T* of) : RowsOfColumns<T>(some), sums(of) {}
+
+  TORCHREG_INLINE void operator()(int64_t i, int64_t count) {
+    Number sum = Number::load(sums + i, count);
+    for (int64_t row = 0; row < this->rows; ++row) {
+      const Number x = this->x(row, i, count);
+      sum = sum + x * x;
+    }
+    sum.store(sums + i, count);
+  }
+};
+
+/// w <- x times the factor of its group
+template <class T>
+struct ScaleEachLoop : RowsOfColumns<T> {
   using Number = Lanes<T>;
   const T* factors;
 
-  ScaleEachLoop(const GroupEntries<T, false>& entries, const T* by)
-      : GroupEntries<T, false>(entries), factors(by) {}
+  ScaleEachLoop(const RowsOfColumns<T>& some, const T* by) : RowsOfColumns<T>(some), factors(by) {}
 
   TORCHREG_INLINE void operator()(int64_t i, int64_t count) {
-    const Number x = this->shrunk(Number::load(this->w + i, count), Number(this->step));
-    (x * Number::load(factors + i, count) + 0).store(this->w + i, count);
+    const Number factor = Number::load(factors + i, count);
+    for (int64_t row = 0; row < this->rows; ++row) {
+      (this->x(row, i, count) * factor + 0).store(this->entries(row, i), count);
+    }
   }
 };
 
