@@ -232,6 +232,32 @@ TEST_CASE("ProximalStep: what was frozen at a call is not stepped for it later")
   REQUIRE(b.item<double>() == Approx(0.9));
 }
 
+TEST_CASE("ProximalStep: each tensor of a long list is stepped once, by one thread and by two") {
+  const int threads = at::get_num_threads();
+  for (const int count : {1, 2}) {
+    at::set_num_threads(count);
+    torch::manual_seed(5);
+    std::vector<Tensor> tensors, expected;
+    for (int i = 0; i < 1100; ++i) {
+      tensors.push_back(torch::randn({1 + i % 70}).requires_grad_());
+      tensors.back().mutable_grad() = torch::zeros_like(tensors.back());
+      expected.push_back(soft_threshold(tensors.back().detach(), 0.25));
+    }
+    optim::SGD sgd(tensors, optim::SGDOptions(0.5));
+    ProximalStep prox(sgd, tensors, L1(0.5));
+    prox.step();
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      REQUIRE(same_bits(tensors[i].detach(), expected[i]));
+      expected[i] = soft_threshold(expected[i], 0.125);
+    }
+    L1(0.5).prox_(tensors, 0.25);
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      REQUIRE(same_bits(tensors[i].detach(), expected[i]));
+    }
+  }
+  at::set_num_threads(threads);
+}
+
 TEST_CASE(
     "ProximalStep: describe() shows a decay of no objective, and what training never touches") {
   const Tensor a = row({1}).requires_grad_(), b = row({1}).requires_grad_();

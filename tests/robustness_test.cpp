@@ -317,6 +317,10 @@ TEST_CASE("Mid-run: groups that are added later, and a parameter that moves in t
   step_with(sgd, a, row({0, 0}));
   prox.step();
   REQUIRE(a[0].item<double>() == Approx(1 - 0.1 * 0.1 - 0.1 * 0.15));
+  first.insert(first.begin(), torch::zeros({1}).requires_grad_());
+  step_with(sgd, a, row({0, 0}));
+  prox.step();
+  REQUIRE(a[0].item<double>() == Approx(1 - 0.1 * 0.1 - 0.1 * 0.15 - 0.1 * 0.175));
   ProximalStep late(sgd, b, L1(0.1));
   step_with(sgd, b, row({0}));
   late.step();

@@ -135,13 +135,13 @@ class Penalty {
     detail::check_writable(name(), parameters);
     if constexpr (detail::HasProx<Formula>::value) {
       detail::Updates updates = detail::updates_of(formula_, factors_, parameters);
+      detail::Numbers of_step(metric);
       for (auto& [tensors, numbers, parameter] : updates) {
-        const double strength = numbers.strength;
         tensors.given = steps;
-        numbers = detail::Numbers(metric);
-        numbers.strength = strength;
+        of_step.strength = numbers.strength;
+        numbers = of_step;
       }
-      detail::prox_all(formula_, std::move(updates));
+      detail::prox_all(formula_, updates);
     }
   }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <torchreg/detail/optimizer/users_step_size.hpp>
+#include <torchreg/detail/state/act.hpp>
 #include <torchreg/detail/state/archive.hpp>
 #include <torchreg/detail/state/ledger.hpp>
 #include <torchreg/detail/state/penalty_list.hpp>

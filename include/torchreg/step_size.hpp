@@ -33,7 +33,7 @@ torch::Tensor step_size(const Optimizer& optimizer, const torch::Tensor& tensor)
   torch::NoGradGuard no_grad;
   const auto read = detail::reader_of("step_size", optimizer);
   detail::GroupPosition position;
-  const auto* group = detail::find_group(optimizer, tensor, position);
+  const auto* group = detail::Groups(optimizer).find(tensor, position);
   TORCH_CHECK_VALUE(group != nullptr,
                     "step_size: the tensor is in no parameter group of this optimizer");
   const auto* state = detail::find_state(optimizer, detail::state_key(tensor));

@@ -24,54 +24,61 @@ class InLanes {
   static Indices run(const AnyKernel& kernel, const Updates& updates, const Indices& todo,
                      Outcome& outcome) {
     if (kernel.loop_for == nullptr || !cpu_has_simd()) return todo;
-    Indices rest, mine;
-    std::vector<Span> spans;
-    std::vector<Pass> passes;
-    std::vector<Numbers> numbers;
-    std::vector<Operands<void*>> arrays;
-    mine.reserve(todo.size());
-    spans.reserve(todo.size());
-    passes.reserve(todo.size());
-    numbers.reserve(todo.size());
-    arrays.reserve(todo.size());
+    // One thread writes each while what was looked up of it is in the cache.
+    const std::size_t some_are = at::get_num_threads() == 1 ? 1 : 512;
+    Indices rest;
+    InLanes some(kernel, updates, outcome);
     for (const std::size_t i : todo) {
-      const Update& update = updates[i];
-      const auto has = presence_of(update.tensors);
-      const Pass pass = pass_for(kernel, update, has);
-      if (pass == nullptr) {
-        rest.push_back(i);
-        continue;
-      }
-      append_spans(spans, mine.size(), update.tensors.w);
-      mine.push_back(i);
-      passes.push_back(pass);
-      numbers.push_back(update.numbers);
-      // Here, as LibTorch makes lazy copies of tensors outside its threads alone.
-      arrays.emplace_back();
-      for_each_operand(
-          [](const torch::Tensor& tensor, void*& array, bool is_written) {
-            array = tensor.defined() ? tensor.data_ptr() : nullptr;
-            if (is_written) note_write(tensor);
-          },
-          update.tensors, arrays.back(), kernel.writes(has));
-      if (is_number(update.tensors.data)) {
-        arrays.back().data = nullptr;
-        numbers.back().datum = unexpanded(update.tensors.data).item<double>();
-      }
+      if (!some.take(i)) rest.push_back(i);
+      if (some.mine_.size() == some_are) some.carry_out();
     }
-    std::vector<double> sums(spans.size());
-    const bool in_turn =
-        at::get_num_threads() == 1 || (kernel.has_results && overlap(updates, mine));
-    for_each_span(spans, in_turn, [&](std::size_t k) {
-      const std::size_t own = spans[k].index;
-      sums[k] = passes[own](kernel.kernel, numbers[own], arrays[own], spans[k]);
-    });
-    outcome.sum = std::accumulate(sums.begin(), sums.end(), outcome.sum);
-    if (kernel.has_results) std::for_each(mine.begin(), mine.end(), outcome.done);
+    some.carry_out();
     return rest;
   }
 
  private:
+  InLanes(const AnyKernel& kernel, const Updates& updates, Outcome& outcome)
+      : kernel_(kernel), updates_(updates), outcome_(outcome) {}
+
+  /// False where it has no loop.
+  bool take(std::size_t i) {
+    const Update& update = updates_[i];
+    const auto& tensors = update.tensors;
+    const auto has = presence_of(tensors);
+    const Pass pass = pass_for(kernel_, update, has);
+    Operands<void*> arrays;  // here, as LibTorch makes lazy copies of tensors outside its threads
+    if (pass == nullptr || !find_arrays(tensors, arrays)) return false;
+    for_each_operand(
+        [](const torch::Tensor& tensor, bool is_written) {
+          if (is_written) note_write(tensor);
+        },
+        tensors, kernel_.writes(has));
+    append_spans(spans_, mine_.size(), tensors.w);
+    mine_.push_back(i);
+    passes_.push_back(pass);
+    numbers_.push_back(update.numbers);
+    if (is_number(tensors.data)) {
+      arrays.data = nullptr;
+      numbers_.back().datum = unexpanded(tensors.data).template item<double>();
+    }
+    arrays_.push_back(arrays);
+    return true;
+  }
+
+  /// Those that were taken.
+  void carry_out() {
+    sums_.resize(spans_.size());
+    const bool in_turn =
+        at::get_num_threads() == 1 || (kernel_.has_results && overlap(updates_, mine_));
+    for_each_span(spans_, in_turn, [&](std::size_t k) {
+      const std::size_t own = spans_[k].index;
+      sums_[k] = passes_[own](kernel_.kernel, numbers_[own], arrays_[own], spans_[k]);
+    });
+    outcome_.sum = std::accumulate(sums_.begin(), sums_.end(), outcome_.sum);
+    if (kernel_.has_results) std::for_each(mine_.begin(), mine_.end(), outcome_.done);
+    mine_.clear(), spans_.clear(), passes_.clear(), numbers_.clear(), arrays_.clear();
+  }
+
   /// Null where the update has none.
   static Pass pass_for(const AnyKernel& kernel, const Update& update, Operands<bool> has) {
     const auto& tensors = update.tensors;
@@ -96,15 +103,24 @@ class InLanes {
     return tensor.defined() && tensor.is_cpu() && is_expanded(tensor);
   }
 
-  /// Whether a tensor's memory is an array of w's type, whose entries lie as w's do. The memory of
-  /// from_blob() may not be aligned.
+  /// Whether a tensor's memory is an array of w's type, whose entries lie as w's do.
   static bool is_array_like(const torch::Tensor& tensor, const torch::Tensor& w) {
-    if (!tensor.is_cpu() || !tensor.has_storage() || tensor.is_neg() ||
-        tensor.scalar_type() != w.scalar_type() || tensor.strides() != w.strides()) {
-      return false;
-    }
-    const auto address = reinterpret_cast<std::uintptr_t>(tensor.data_ptr());
-    return address % static_cast<std::uintptr_t>(tensor.element_size()) == 0;
+    return tensor.is_cpu() && tensor.has_storage() && !tensor.is_neg() &&
+           tensor.scalar_type() == w.scalar_type() && tensor.strides() == w.strides();
+  }
+
+  /// Those arrays; false where one is not aligned, as the memory of from_blob() may be.
+  static bool find_arrays(const Operands<torch::Tensor>& tensors, Operands<void*>& arrays) {
+    bool are_aligned = true;
+    for_each_operand(
+        [&](const torch::Tensor& tensor, void*& array) {
+          if (!tensor.defined()) return;
+          array = tensor.data_ptr();
+          const auto size = static_cast<std::uintptr_t>(tensor.element_size());
+          are_aligned = are_aligned && reinterpret_cast<std::uintptr_t>(array) % size == 0;
+        },
+        tensors, arrays);
+    return are_aligned;
   }
 
   /// Whether some parameters share memory, as views and tied ones do: they are written one after
@@ -121,6 +137,16 @@ class InLanes {
     const auto meet = [](const auto& a, const auto& b) { return b.first < a.second; };
     return std::adjacent_find(ranges.begin(), ranges.end(), meet) != ranges.end();
   }
+
+  const AnyKernel& kernel_;
+  const Updates& updates_;
+  Outcome& outcome_;
+  Indices mine_;
+  std::vector<Span> spans_;
+  std::vector<Pass> passes_;
+  std::vector<Numbers> numbers_;
+  std::vector<Operands<void*>> arrays_;
+  std::vector<double> sums_;
 };
 
 }  // namespace torchreg::detail

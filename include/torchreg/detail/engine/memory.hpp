@@ -12,26 +12,24 @@
 
 namespace torchreg::detail {
 
-/// The memory of w, of its shape, device and dtype (float32 for half types): what there is, or new.
-inline torch::Tensor prepared_memory(const torch::Tensor& m, const torch::Tensor& w,
-                                     bool remembers) {
-  if (!remembers) return {};
+/// Makes m the memory of w, of its shape, device and dtype (float32 for half types): new, unless it
+/// has been. Undefined where nothing is remembered.
+inline void prepare_memory(torch::Tensor& m, const torch::Tensor& w, bool remembers) {
+  if (!remembers) return m.reset();
   const auto type = compute_type(w.scalar_type());
-  if (m.defined() && m.sizes() == w.sizes()) {
-    const bool fits = m.scalar_type() == type && m.device() == w.device();
-    return fits ? m : m.to(w.device(), type);
-  }
+  const bool has_shape = m.defined() && m.sizes() == w.sizes();
+  if (has_shape && m.scalar_type() == type && m.device() == w.device()) return;
   const auto options = w.options().dtype(type).requires_grad(false);
-  return torch::empty_like(w, options).fill_(std::numeric_limits<double>::infinity());
+  m = has_shape ? m.to(w.device(), type)
+                : torch::empty_like(w, options).fill_(std::numeric_limits<double>::infinity());
 }
 
-/// What is known of each of so many groups of w: what there is, or nothing yet.
-inline torch::Tensor prepared_zeros(const torch::Tensor& zero, const torch::Tensor& w,
-                                    int64_t groups) {
-  if (groups == 0) return {};
+/// The same of what is known of each of so many groups of w.
+inline void prepare_zeros(torch::Tensor& zero, const torch::Tensor& w, int64_t groups) {
+  if (groups == 0) return zero.reset();
   const auto options = w.options().dtype(compute_type(w.scalar_type())).requires_grad(false);
-  if (zero.defined() && zero.numel() == groups) return zero.to(options);
-  return torch::full({groups}, -1, options);
+  const bool has_shape = zero.defined() && zero.numel() == groups;
+  zero = has_shape ? zero.to(options) : torch::full({groups}, -1, options);
 }
 
 /// The weight of a gradient averaged over `moves` of an optimizer's `steps`, with memory n:

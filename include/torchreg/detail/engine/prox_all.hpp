@@ -25,9 +25,10 @@ bool is_linked([[maybe_unused]] const Formula& formula) {
 
 /// w <- prox of step R and its memory for each update, in place and without gradient; done(i) after
 /// update i is written. A step of 0, in the tensor's type, is the identity and leaves the memory.
+/// The updates are used up.
 template <class Formula>
 void prox_all(
-    const Formula& formula, Updates updates,
+    const Formula& formula, Updates& updates,
     const std::function<void(std::size_t)>& done = [](std::size_t) {}) {
   Indices moving;  // of those that are left in `updates`
   moving.reserve(updates.size());

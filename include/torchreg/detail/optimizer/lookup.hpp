@@ -38,42 +38,50 @@ struct GroupPosition {
   std::size_t index = 0;
 };
 
-/// Where each parameter is in an optimizer's groups.
-inline std::unordered_map<const c10::TensorImpl*, GroupPosition> positions_in(
-    const torch::optim::Optimizer& optimizer) {
-  std::unordered_map<const c10::TensorImpl*, GroupPosition> positions;
-  const auto& groups = optimizer.param_groups();
-  for (GroupPosition p; p.group != groups.size(); ++p.group) {  // nvcc takes a < for a template's
-    const auto& parameters = groups[p.group].params();
-    for (p.index = 0; p.index != parameters.size(); ++p.index) {
-      positions.emplace(parameters[p.index].unsafeGetTensorImpl(), p);
+/// Finds the parameter groups of tensors in an optimizer.
+class Groups {
+ public:
+  explicit Groups(const torch::optim::Optimizer& optimizer) : optimizer_(&optimizer) {}
+
+  /// The tensor's group, null if it is in none; `position` is tried first and brought up to date.
+  const torch::optim::OptimizerParamGroup* find(const torch::Tensor& tensor,
+                                                GroupPosition& position) {
+    if (const auto* group = at(position, tensor)) return group;
+    for (const bool is_stale : {false, true}) {
+      if (is_stale) look();
+      const auto found = positions_.find(tensor.unsafeGetTensorImpl());
+      if (found == positions_.end()) continue;
+      position = found->second;
+      if (const auto* group = at(position, tensor)) return group;
+    }
+    return nullptr;
+  }
+
+ private:
+  /// Where all parameters are, as one alone would take as long.
+  void look() {
+    positions_.clear();
+    const auto& groups = optimizer_->param_groups();
+    for (GroupPosition p; p.group != groups.size(); ++p.group) {  // nvcc takes a < for a template's
+      const auto& parameters = groups[p.group].params();
+      for (p.index = 0; p.index != parameters.size(); ++p.index) {
+        positions_.emplace(parameters[p.index].unsafeGetTensorImpl(), p);
+      }
     }
   }
-  return positions;
-}
 
-/// The group where the tensor is at that position; else null.
-inline const torch::optim::OptimizerParamGroup* group_at(const torch::optim::Optimizer& optimizer,
-                                                         const torch::Tensor& tensor,
-                                                         const GroupPosition& position) {
-  const auto& groups = optimizer.param_groups();
-  const bool is_there = position.group < groups.size() &&
-                        position.index < groups[position.group].params().size() &&
-                        groups[position.group].params()[position.index].is_same(tensor);
-  return is_there ? &groups[position.group] : nullptr;
-}
+  /// The group where the tensor is at that position; else null.
+  const torch::optim::OptimizerParamGroup* at(const GroupPosition& position,
+                                              const torch::Tensor& tensor) const {
+    const auto& groups = optimizer_->param_groups();
+    const bool is_there = position.group < groups.size() &&
+                          position.index < groups[position.group].params().size() &&
+                          groups[position.group].params()[position.index].is_same(tensor);
+    return is_there ? &groups[position.group] : nullptr;
+  }
 
-/// The tensor's parameter group, null if it is in none; `position` is tried first and brought up to
-/// date.
-inline const torch::optim::OptimizerParamGroup* find_group(const torch::optim::Optimizer& optimizer,
-                                                           const torch::Tensor& tensor,
-                                                           GroupPosition& position) {
-  if (const auto* group = group_at(optimizer, tensor, position)) return group;
-  const auto positions = positions_in(optimizer);
-  const auto found = positions.find(tensor.unsafeGetTensorImpl());
-  if (found == positions.end()) return nullptr;
-  position = found->second;
-  return group_at(optimizer, tensor, position);
-}
+  const torch::optim::Optimizer* optimizer_;
+  std::unordered_map<const c10::TensorImpl*, GroupPosition> positions_;
+};
 
 }  // namespace torchreg::detail

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <limits>
 #include <string>
-#include <vector>
 
+#include <torchreg/detail/engine/outcome.hpp>
 #include <torchreg/detail/optimizer/lookup.hpp>
 #include <torchreg/detail/optimizer/reading.hpp>
 #include <torchreg/detail/state/writes.hpp>
@@ -21,7 +21,7 @@ struct Entry {
   std::size_t penalty = 0;           ///< the index of the penalty that selects it
   StateKey key{};                    ///< of its state in the optimizer
   mutable GroupPosition position{};  ///< in the optimizer's groups: where to look first
-  std::vector<int64_t> sizes = parameter.tensor.sizes().vec();
+  at::DimVector sizes{parameter.tensor.sizes().begin(), parameter.tensor.sizes().end()};
 
   double kappa = kBeforeFirstStep;  ///< of SGD with momentum
   Operands<torch::Tensor> kept{};   ///< between steps: memory, the formula's data, factors
@@ -47,7 +47,7 @@ struct Entry {
   /// An error, behind another one, where the tensor is of another shape than when the ProximalStep
   /// was made.
   void check_shape(const std::string& other = "") const {
-    TORCH_CHECK_VALUE(parameter.tensor.sizes() == sizes, other,
+    TORCH_CHECK_VALUE(parameter.tensor.sizes() == at::IntArrayRef(sizes), other,
                       "ProximalStep: ", literal(parameter.path),
                       " has changed its shape; construct anew");
   }
@@ -62,11 +62,10 @@ struct Entry {
   /// The optimizer's steps since then that its state counts.
   int64_t steps_since(const Reading& reading) const {
     if (reading.counter == 0) return 0;
+    const bool is_same = reading.trace.is_same(trace);
+    if (is_same && reading.counts && reading.counter >= counter) return reading.counter - counter;
     const int64_t now = trace_version(reading);
-    if (reading.trace.is_same(trace)) {
-      if (reading.counts && reading.counter >= counter) return reading.counter - counter;
-      return now == version ? 0 : 1;
-    }
+    if (is_same) return now == version ? 0 : 1;
     if (!trace.defined() && (!reading.counts || reading.trace.is_inference()))
       return reading.counter;
     // A trace that began or was loaded since then: how often it was written to tells its steps.
@@ -82,7 +81,7 @@ struct Entry {
   /// Takes the optimizer's moves for noted, but for the last `unseen`.
   void mark_seen(const Reading& reading, int64_t unseen = 0) {
     counter = reading.counter - (reading.counts ? unseen : 0);
-    trace = reading.trace;
+    if (!trace.is_same(reading.trace)) trace = reading.trace;
     version = trace_version(reading) - (reading.counts ? 0 : unseen);
   }
 
@@ -139,33 +138,38 @@ struct Entry {
     kappa = has_buffer ? momentum_limit(*reading.momentum) : kBeforeFirstStep;
   }
 
-  /// The parameter, and what binds it to its penalty, beside an optimizer's state.
-  Operands<torch::Tensor> bound_tensors(Operands<torch::Tensor> tensors = {}) const {
-    tensors.w = parameter.tensor;
-    tensors.data = kept.data;
-    tensors.factor = kept.factor;
-    return tensors;
+  /// Appends an update of the parameter, with what binds it to its penalty, but no step.
+  Update& append_to(Updates& updates) const {
+    Update& update = updates.emplace_back();
+    update.tensors.w = parameter.tensor;
+    update.tensors.data = kept.data;
+    update.tensors.factor = kept.factor;
+    update.numbers.strength = strength;
+    update.parameter = &parameter;
+    return update;
+  }
+
+  /// What it is to linked ones that step, while it rests itself.
+  Update& append_resting(Updates& updates) const {
+    Update& update = append_to(updates);
+    update.tensors.memory = kept.memory;
+    update.tensors.zero = kept.zero;
+    return update;
   }
 
   /// One step for all pending moves: their sum, or the current one per entry times their scales.
-  Update pending_update(const Reading& reading) const {
-    Update update{bound_tensors(reading.state), {}, &parameter};
-    update.tensors.memory = kept.memory;
-    update.tensors.zero = kept.zero;
+  Update& append_pending(Updates& updates, const Reading& reading) const {
+    Update& update = append_resting(updates);
+    for_each_operand(
+        [](const torch::Tensor& from, torch::Tensor& to) {
+          if (from.defined()) to = from;
+        },
+        reading.state, update.tensors);
     Metric metric = reading.metric;
     const bool is_scalar = !reading.state.moment.defined() && !reading.state.given.defined();
     metric.rate = is_scalar ? pending_rate : metric.rate * pending_scale;
     metric.gradient_scale = pending_scale / static_cast<double>(pending);
     update.numbers = Numbers(metric);
-    update.numbers.strength = strength;
-    return update;
-  }
-
-  /// What it is to linked ones that step, while it rests itself.
-  Update resting_update() const {
-    Update update{bound_tensors(), {}, &parameter};
-    update.tensors.memory = kept.memory;
-    update.tensors.zero = kept.zero;
     update.numbers.strength = strength;
     return update;
   }

@@ -43,7 +43,6 @@ class Ledger {
 
   /// Takes what the optimizer has done so far for seen.
   void start() {
-    reader_.locate(entries_);
     for (Entry& entry : entries_) {
       const Reading reading = reader_.state_of(entry);
       entry.mark_seen(reading);
@@ -65,9 +64,9 @@ class Ledger {
     const torch::NoGradGuard no_grad;
     for (Entry& entry : entries_) {
       const bool remembers = n > 0 && penalty_has_memory[entry.penalty];
-      entry.kept.memory = prepared_memory(entry.kept.memory, entry.parameter.tensor, remembers);
-      entry.kept.zero =
-          prepared_zeros(entry.kept.zero, entry.parameter.tensor, remembers ? entry.groups : 0);
+      const torch::Tensor& w = entry.parameter.tensor;
+      detail::prepare_memory(entry.kept.memory, w, remembers);
+      prepare_zeros(entry.kept.zero, w, remembers ? entry.groups : 0);
     }
   }
 
@@ -75,7 +74,6 @@ class Ledger {
   std::vector<Reading> read() const {
     std::vector<Reading> readings;
     readings.reserve(entries_.size());
-    reader_.locate(entries_);
     for (const Entry& entry : entries_) {
       check_no_inference("ProximalStep", entry.parameter.path, entry.parameter.tensor);
       readings.push_back(reader_.read(entry));
@@ -90,7 +88,6 @@ class Ledger {
 
   std::vector<Reading> states() const {
     std::vector<Reading> states;
-    reader_.locate(entries_);
     for (const Entry& entry : entries_) states.push_back(state_of(entry));
     return states;
   }
@@ -100,15 +97,14 @@ class Ledger {
     std::vector<int64_t> moves(entries_.size());
     bool any_untraced = false, any_gradient = false;
     for (std::size_t i = 0; i < entries_.size(); ++i) {
-      const auto& [path, tensor, owner] = entries_[i].parameter;
-      const bool is_trainable = tensor.requires_grad(), has_gradient = tensor.grad().defined();
-      TORCH_CHECK(
-          !is_trainable || !has_gradient || !readings[i].leaves_trace || readings[i].counter > 0,
-          "ProximalStep: ", literal(path),
-          " has no optimizer state yet; call step() after optimizer.step()");
+      const torch::Tensor& tensor = entries_[i].parameter.tensor;
+      const auto learns = [&] { return tensor.requires_grad() && tensor.grad().defined(); };
+      TORCH_CHECK(readings[i].counter > 0 || !readings[i].leaves_trace || !learns(),
+                  "ProximalStep: ", literal(entries_[i].parameter.path),
+                  " has no optimizer state yet; call step() after optimizer.step()");
       moves[i] = entries_[i].moves_since(readings[i]);
-      any_untraced = any_untraced || (is_trainable && !readings[i].leaves_trace);
-      any_gradient = any_gradient || (is_trainable && has_gradient);
+      any_untraced = any_untraced || (!readings[i].leaves_trace && tensor.requires_grad());
+      any_gradient = any_gradient || learns();
     }
     TORCH_CHECK(any_gradient || !any_untraced,
                 "ProximalStep: no parameter has a gradient; call step() between optimizer.step() "

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/engine/prox_all.hpp>
+#include <torchreg/detail/engine/bind.hpp>
 #include <torchreg/detail/formula/declared.hpp>
 #include <torchreg/detail/state/entry.hpp>
 
@@ -42,7 +42,7 @@ constexpr bool has_prox = [] {
   return true;
 }();
 
-/// The penalties of one ProximalStep, of different types, by their index.
+/// An error for a penalty that takes one step for all entries.
 template <class Formula>
 void refuse_steps_of_entries([[maybe_unused]] const Formula& formula,
                              [[maybe_unused]] const std::string& whose) {
@@ -52,6 +52,7 @@ void refuse_steps_of_entries([[maybe_unused]] const Formula& formula,
   }
 }
 
+/// The penalties of one ProximalStep, of different types, by their index.
 template <class... Penalties>
 struct PenaltyList {
   static_assert((has_prox<Penalties> && ...));
@@ -119,27 +120,6 @@ struct PenaltyList {
   }
 };
 
-/// The same where the steps of some updates, of which linked ones are one problem, differ.
-template <class Formula>
-void check_steps([[maybe_unused]] const Formula& formula, const Updates& updates) {
-  if constexpr (takes_one_step<Formula>) {
-    for (const Update& update : updates) {
-      const bool is_one = !update.tensors.moment.defined() && !update.tensors.given.defined();
-      if (!is_one) refuse_steps_of_entries(formula, "its steps");
-    }
-    if constexpr (is_grouped<Formula>) {
-      for (const Problem& problem : problems_of(formula, updates)) {
-        for (const auto& part : problem.parts) {
-          const double rate = updates[problem.parts[0].index].numbers.rate;
-          if (updates[part.index].numbers.rate != rate) {
-            refuse_steps_of_entries(formula, "linked tensors of different steps");
-          }
-        }
-      }
-    }
-  }
-}
-
 /// act(penalty, updates) for each penalty, whose updates have no steps.
 template <class... Penalties, class Act>
 void for_each_penalty(const std::vector<Entry>& entries, const PenaltyList<Penalties...>& penalties,
@@ -150,55 +130,9 @@ void for_each_penalty(const std::vector<Entry>& entries, const PenaltyList<Penal
       for (const Entry& entry : entries) {
         if (entry.penalty != index) continue;
         entry.check_shape();
-        updates.push_back({entry.bound_tensors(), {}, &entry.parameter});
-        updates.back().numbers.strength = entry.strength * factors_of(penalty).number();
+        entry.append_to(updates).numbers.strength *= factors_of(penalty).number();
       }
       act(penalty, updates);
-    });
-  }
-}
-
-/// Takes what is written in its life for the prox's own, also where a formula throws: on all
-/// entries, as views of one tensor have one version.
-struct SkipWrites {
-  std::vector<Entry>& entries;
-  ~SkipWrites() {
-    for (Entry& entry : entries) entry.watch.skip(entry.parameter.tensor);
-  }
-};
-
-/// The prox for each entry that has pending moves, with memory n.
-template <class... Penalties>
-void act(std::vector<Entry>& entries, const std::vector<Reading>& readings,
-         const PenaltyList<Penalties...>& penalties, int64_t n) {
-  const SkipWrites at_the_end{entries};
-  struct Pending {
-    Updates updates;
-    std::vector<Entry*> owners;
-  };
-  std::vector<Pending> of_penalty(sizeof...(Penalties));
-  for (std::size_t penalty = 0; penalty < sizeof...(Penalties); ++penalty) {
-    auto& [updates, owners] = of_penalty[penalty];
-    updates.reserve(entries.size());
-    owners.reserve(entries.size());
-    penalties.with_penalty(penalty, [&, &updates = updates, &owners = owners](const auto& own) {
-      for (std::size_t i = 0; i < entries.size(); ++i) {
-        Entry& entry = entries[i];
-        if (entry.penalty != penalty) continue;
-        const bool steps = entry.pending > 0 && entry.parameter.tensor.requires_grad();
-        if (!steps && !is_linked(own.formula())) continue;
-        updates.push_back(steps ? entry.pending_update(readings[i]) : entry.resting_update());
-        updates.back().numbers.weight = newest_weight(entry.pending, entry.steps, n);
-        updates.back().numbers.strength *= factors_of(own).number();
-        owners.push_back(&entry);
-      }
-      check_steps(own.formula(), updates);
-    });
-  }
-  for (std::size_t penalty = 0; penalty < sizeof...(Penalties); ++penalty) {
-    auto& [updates, owners] = of_penalty[penalty];
-    penalties.with_penalty(penalty, [&, &updates = updates, &owners = owners](const auto& own) {
-      prox_all(own.formula(), std::move(updates), [&](std::size_t i) { owners[i]->settle(); });
     });
   }
 }

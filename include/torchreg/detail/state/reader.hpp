@@ -1,9 +1,7 @@
 #pragma once
 
-#include <algorithm>
 #include <functional>
 #include <utility>
-#include <vector>
 
 #include <torchreg/detail/optimizer/readers.hpp>
 #include <torchreg/detail/state/entry.hpp>
@@ -20,26 +18,14 @@ class Reader {
   template <class Optimizer>
   Reader(const Optimizer& optimizer, StepFunction step_function)
       : optimizer_(&optimizer),
+        groups_(optimizer),
         read_(step_function ? nullptr : reader_of("ProximalStep", optimizer)),
         step_function_(std::move(step_function)) {}
-
-  /// Finds the entries in the optimizer's groups, all at once, unless they are where they were.
-  void locate(const std::vector<Entry>& entries) const {
-    const auto is_known = [this](const Entry& entry) {
-      return group_at(*optimizer_, entry.parameter.tensor, entry.position) != nullptr;
-    };
-    if (std::all_of(entries.begin(), entries.end(), is_known)) return;
-    const auto positions = positions_in(*optimizer_);
-    for (const Entry& entry : entries) {
-      const auto found = positions.find(entry.parameter.tensor.unsafeGetTensorImpl());
-      if (found != positions.end()) entry.position = found->second;
-    }
-  }
 
   /// The optimizer's state of an entry; of an optimizer of the user's, none is known.
   Reading state_of(const Entry& entry) const {
     const auto& [path, tensor, owner] = entry.parameter;
-    const auto* group = find_group(*optimizer_, tensor, entry.position);
+    const auto* group = groups_.find(tensor, entry.position);
     TORCH_CHECK_VALUE(group != nullptr, "ProximalStep: ", literal(path),
                       " is in no parameter group of this optimizer; give the penalty a narrower "
                       "selector, or the optimizer this parameter");
@@ -63,7 +49,7 @@ class Reader {
     }
     entry.check_shape();
     TORCH_CHECK(
-        !tensor.requires_grad() || entry.pending == 0 || !reading.counts || reading.counter > 0,
+        entry.pending == 0 || !reading.counts || reading.counter > 0 || !tensor.requires_grad(),
         "ProximalStep: ", literal(path),
         " has no optimizer state yet; call step() after optimizer.step()");
     if (read_ == nullptr) ask_user(entry, reading);
@@ -84,6 +70,7 @@ class Reader {
   }
 
   const torch::optim::Optimizer* optimizer_;
+  mutable Groups groups_;
   ReadFunction read_;
   StepFunction step_function_;
 };
