@@ -74,11 +74,8 @@ class ProximalStep {
     torch::NoGradGuard no_grad;
     const auto readings = ledger_.read();
     const auto moves = ledger_.moves(readings);
-    const bool due = calls_ + 1 >= options_.every();
-    if (due) ledger_.prepare_memory(penalties_.have_memory(), options_.memory());
     ledger_.note(readings, moves, gradient_scale);
-    ++calls_;
-    if (due) act(readings);
+    if (++calls_ >= options_.every()) act(readings);
   }
 
   /// With every(n): acts now, on what was noted since the last act. Before evaluating or saving.
@@ -86,7 +83,6 @@ class ProximalStep {
     check();
     torch::NoGradGuard no_grad;
     const auto readings = ledger_.read();
-    ledger_.prepare_memory(penalties_.have_memory(), options_.memory());
     ledger_.note_writes(readings);
     act(readings);
   }

@@ -48,11 +48,9 @@ class InLanes {
     const Pass pass = pass_for(kernel_, update, has);
     Operands<void*> arrays;  // here, as LibTorch makes lazy copies of tensors outside its threads
     if (pass == nullptr || !find_arrays(tensors, arrays)) return false;
-    for_each_operand(
-        [](const torch::Tensor& tensor, bool is_written) {
-          if (is_written) note_write(tensor);
-        },
-        tensors, kernel_.writes(has));
+    if (kernel_.has_results) {  // of which autograd sees one
+      note_write(tensors.gradient.defined() ? tensors.gradient : tensors.w);
+    }
     append_spans(spans_, mine_.size(), tensors.w);
     mine_.push_back(i);
     passes_.push_back(pass);

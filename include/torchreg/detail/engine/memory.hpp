@@ -13,12 +13,14 @@
 namespace torchreg::detail {
 
 /// Makes m the memory of w, of its shape, device and dtype (float32 for half types): new, unless it
-/// has been. Undefined where nothing is remembered.
+/// has been. Undefined where nothing is remembered; one that is made in InferenceMode can be used
+/// later.
 inline void prepare_memory(torch::Tensor& m, const torch::Tensor& w, bool remembers) {
   if (!remembers) return m.reset();
   const auto type = compute_type(w.scalar_type());
   const bool has_shape = m.defined() && m.sizes() == w.sizes();
   if (has_shape && m.scalar_type() == type && m.device() == w.device()) return;
+  const c10::InferenceMode usable_later(false);
   const auto options = w.options().dtype(type).requires_grad(false);
   m = has_shape ? m.to(w.device(), type)
                 : torch::empty_like(w, options).fill_(std::numeric_limits<double>::infinity());
@@ -27,6 +29,7 @@ inline void prepare_memory(torch::Tensor& m, const torch::Tensor& w, bool rememb
 /// The same of what is known of each of so many groups of w.
 inline void prepare_zeros(torch::Tensor& zero, const torch::Tensor& w, int64_t groups) {
   if (groups == 0) return zero.reset();
+  const c10::InferenceMode usable_later(false);
   const auto options = w.options().dtype(compute_type(w.scalar_type())).requires_grad(false);
   const bool has_shape = zero.defined() && zero.numel() == groups;
   zero = has_shape ? zero.to(options) : torch::full({groups}, -1, options);

@@ -69,6 +69,7 @@ void act(std::vector<Entry>& entries, const std::vector<Reading>& readings,
     for (std::size_t i = 0; i < entries.size(); ++i) {
       Entry& entry = entries[i];
       if (entry.penalty != index) continue;
+      entry.prepare_memory(n > 0 && has_memory(penalty.formula()));
       const bool steps = entry.pending > 0 && entry.parameter.tensor.requires_grad();
       if (!steps && !is_linked(penalty.formula())) continue;
       Pending& to = take(entry);

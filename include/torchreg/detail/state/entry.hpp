@@ -6,6 +6,7 @@
 #include <limits>
 #include <string>
 
+#include <torchreg/detail/engine/memory.hpp>
 #include <torchreg/detail/engine/outcome.hpp>
 #include <torchreg/detail/optimizer/lookup.hpp>
 #include <torchreg/detail/optimizer/reading.hpp>
@@ -118,6 +119,12 @@ struct Entry {
   void settle() {
     pending = 0;
     pending_scale = pending_rate = 0;
+  }
+
+  /// Allocates the memory of a penalty that makes zeros, and frees that of others.
+  void prepare_memory(bool remembers) {
+    detail::prepare_memory(kept.memory, parameter.tensor, remembers);
+    prepare_zeros(kept.zero, parameter.tensor, remembers ? groups : 0);
   }
 
   void forget_memory() {

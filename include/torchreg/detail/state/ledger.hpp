@@ -58,18 +58,6 @@ class Ledger {
     }
   }
 
-  /// Allocates the memory of those entries whose penalty makes zeros, and frees that of others.
-  void prepare_memory(const std::vector<bool>& penalty_has_memory, int64_t n) {
-    const c10::InferenceMode usable_later(false);
-    const torch::NoGradGuard no_grad;
-    for (Entry& entry : entries_) {
-      const bool remembers = n > 0 && penalty_has_memory[entry.penalty];
-      const torch::Tensor& w = entry.parameter.tensor;
-      detail::prepare_memory(entry.kept.memory, w, remembers);
-      prepare_zeros(entry.kept.zero, w, remembers ? entry.groups : 0);
-    }
-  }
-
   /// What the optimizer says now about each entry; throws where no step can follow from it.
   std::vector<Reading> read() const {
     std::vector<Reading> readings;
