@@ -519,6 +519,9 @@ TEST_CASE("TargetSparsity: errors") {
       contains(error_of([&] { TargetSparsity(ridge, 0.5); }), "TargetSparsity: L2 makes no zeros"));
   REQUIRE(
       contains(error_of([&] { TargetSparsity(none, 0.5); }), "TargetSparsity: L1 makes no zeros"));
+  ProximalStep nothing(sgd, w, L0(0));
+  REQUIRE(contains(error_of([&] { TargetSparsity(nothing, 0.5); }),
+                   "TargetSparsity: L0 makes no zeros"));
   ProximalStep count(sgd, w, L0(1));
   TargetSparsity of_a_count(count, 0.5);
   TargetSparsity control(prox, 0.5);

@@ -141,7 +141,11 @@ class TargetSparsity<ProximalStep<Penalties...>> {
 
   template <class Formula>
   static bool makes_zeros(const Formula& formula) {
-    return detail::is_count<Formula> || detail::has_memory(formula);
+    if constexpr (!detail::is_count<Formula>) return detail::has_memory(formula);
+    bool any = false;
+    detail::for_each_strength(formula, [&](const std::string& /*name*/, double value,
+                                           const Range& /*range*/) { any = any || value > 0; });
+    return any;
   }
 
   void set_factor(double factor) { set_factor(factor, Each()); }
