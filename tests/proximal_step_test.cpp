@@ -239,7 +239,7 @@ TEST_CASE("ProximalStep: each tensor of a long list is stepped once, by one thre
     torch::manual_seed(5);
     std::vector<Tensor> tensors, expected;
     for (int i = 0; i < 1100; ++i) {
-      tensors.push_back(torch::randn({1 + i % 70}).requires_grad_());
+      tensors.push_back(torch::randn({1 + 10 * (i % 70)}).requires_grad_());
       tensors.back().mutable_grad() = torch::zeros_like(tensors.back());
       expected.push_back(soft_threshold(tensors.back().detach(), 0.25));
     }

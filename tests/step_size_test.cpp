@@ -54,6 +54,13 @@ Tensor step_size(const MyAdam& optimizer, const Tensor& tensor) {
   return torchreg::step_size(static_cast<const optim::Adam&>(optimizer), tensor);
 }
 
+/// A formula for one step, of entries.
+struct OneStep {
+  static constexpr const char* name = "OneStep";
+  static constexpr const char* instead = "use L1";
+  Tensor prox(const Tensor& w, const Tensor& step) const { return w / (1 + step); }
+};
+
 }  // namespace
 
 TEST_CASE("step_size: is lr for SGD, and its limit with momentum") {
@@ -335,4 +342,14 @@ TEST_CASE("step_size: an entry that a user's step leaves where it is keeps its m
     return w.detach().clone();
   };
   REQUIRE(support::same_bits(trained(0), trained(10)));
+}
+
+TEST_CASE("ProximalStep: a formula for one step is refused where a user's steps differ") {
+  const Tensor w = row({1, 1}).requires_grad_();
+  Diagonal optimizer({w}, row({0.1, 0.2}));
+  ProximalStep prox(optimizer, w, Penalty(OneStep()));
+  step_with(optimizer, w, row({0, 0}));
+  REQUIRE(contains(error_of([&] { prox.step(); }),
+                   "OneStep has no exact prox for a step per entry (its steps); use L1"));
+  REQUIRE(torch::equal(w.detach(), row({1, 1})));
 }

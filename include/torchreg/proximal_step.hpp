@@ -74,8 +74,11 @@ class ProximalStep {
     torch::NoGradGuard no_grad;
     const auto readings = ledger_.read();
     const auto moves = ledger_.moves(readings);
+    const bool due = calls_ + 1 >= options_.every();
+    if (due) ledger_.allocate_memory(penalties_.have_memory(), options_.memory());
     ledger_.note(readings, moves, gradient_scale);
-    if (++calls_ >= options_.every()) act(readings);
+    ++calls_;
+    if (due) act(readings);
   }
 
   /// With every(n): acts now, on what was noted since the last act. Before evaluating or saving.

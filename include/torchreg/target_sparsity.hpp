@@ -142,7 +142,7 @@ class TargetSparsity<ProximalStep<Penalties...>> {
   template <class Formula>
   static bool makes_zeros(const Formula& formula) {
     if constexpr (!detail::is_count<Formula>) return detail::has_memory(formula);
-    bool any = false;
+    bool any = !detail::Has<detail::Strengths, Formula>::value;
     detail::for_each_strength(formula, [&](const std::string& /*name*/, double value,
                                            const Range& /*range*/) { any = any || value > 0; });
     return any;

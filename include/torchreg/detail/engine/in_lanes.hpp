@@ -40,7 +40,7 @@ class InLanes {
   InLanes(const AnyKernel& kernel, const Updates& updates, Outcome& outcome)
       : kernel_(kernel), updates_(updates), outcome_(outcome) {}
 
-  /// False where it has no loop.
+  /// False where it has no loop, or an array is not aligned.
   bool take(std::size_t i) {
     const Update& update = updates_[i];
     const auto& tensors = update.tensors;
@@ -48,7 +48,7 @@ class InLanes {
     const Pass pass = pass_for(kernel_, update, has);
     Operands<void*> arrays;  // here, as LibTorch makes lazy copies of tensors outside its threads
     if (pass == nullptr || !find_arrays(tensors, arrays)) return false;
-    if (kernel_.has_results) {  // of which autograd sees one
+    if (kernel_.has_results) {  // the gradient, or w and its memory, which nothing else reads
       note_write(tensors.gradient.defined() ? tensors.gradient : tensors.w);
     }
     append_spans(spans_, mine_.size(), tensors.w);

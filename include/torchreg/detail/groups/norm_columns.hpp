@@ -58,10 +58,10 @@ class NormColumns {
   template <class Act>
   void for_rows(const Act& act) const {
     constexpr int64_t kRows = 4;
-    RowsOfColumns<T> some{{a_.w + begin_, nullptr, a_.step, a_.l1}, in_row_, kRows};
-    for (int64_t i = 0; i < a_.size; i += kRows, some.w += kRows * in_row_) {
-      some.rows = std::min(kRows, a_.size - i);
-      act(some, i + some.rows);
+    for (int64_t i = 0; i < a_.size; i += kRows) {
+      const int64_t rows = std::min(kRows, a_.size - i);
+      T* const first = a_.w + i * in_row_ + begin_;
+      act(RowsOfColumns<T>{{first, nullptr, a_.step, a_.l1}, in_row_, rows}, i + rows);
     }
   }
 

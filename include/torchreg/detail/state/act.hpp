@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/Parallel.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -11,11 +13,10 @@
 
 namespace torchreg::detail {
 
-/// Whether each entry of a tensor is stepped for itself, whatever others there are.
+/// Whether each tensor is stepped for itself, whatever others there are, and none is refused.
 template <class Formula>
-constexpr bool is_of_entries =
-    is_separable<std::decay_t<Formula>> && !has_data_of_all<std::decay_t<Formula>> &&
-    !is_grouped<std::decay_t<Formula>>;
+constexpr bool is_stepped_alone =
+    is_separable<Formula> && !has_data_of_all<Formula> && !takes_one_step<Formula>;
 
 /// An error where a penalty takes one step for all entries, and the steps of some updates, of which
 /// linked ones are one problem, differ.
@@ -73,9 +74,9 @@ void act(std::vector<Entry>& entries, const std::vector<Reading>& readings,
       const bool steps = entry.pending > 0 && entry.parameter.tensor.requires_grad();
       if (!steps && !is_linked(penalty.formula())) continue;
       Pending& to = take(entry);
-      Numbers& numbers =
-          (steps ? entry.append_pending(to.updates, readings[i]) : entry.append_resting(to.updates))
-              .numbers;
+      Numbers& numbers = (steps ? entry.append_pending(to.updates, readings[i])
+                                : entry.append_with_memory(to.updates))
+                             .numbers;
       numbers.weight = newest_weight(entry.pending, entry.steps, n);
       numbers.strength *= factors_of(penalty).number();
       to.owners.push_back(&entry);
@@ -84,7 +85,7 @@ void act(std::vector<Entry>& entries, const std::vector<Reading>& readings,
   std::vector<Pending> of_penalty(sizeof...(Penalties));
   for (std::size_t index = 0; index < sizeof...(Penalties); ++index) {
     penalties.with_penalty(index, [&](const auto& penalty) {
-      if constexpr (!is_of_entries<decltype(penalty.formula())>) {
+      if constexpr (!is_stepped_alone<std::decay_t<decltype(penalty.formula())>>) {
         Pending& all = of_penalty[index];
         for_each_pending(index, penalty, [&](const Entry&) -> Pending& { return all; });
         check_steps(penalty.formula(), all.updates);
@@ -94,12 +95,13 @@ void act(std::vector<Entry>& entries, const std::vector<Reading>& readings,
   for (std::size_t index = 0; index < sizeof...(Penalties); ++index) {
     penalties.with_penalty(index, [&](const auto& penalty) {
       Pending& all = of_penalty[index];
-      if constexpr (is_of_entries<decltype(penalty.formula())>) {
-        // What is looked up of some on the CPU is in its cache when they are written.
-        constexpr std::size_t kSome = 128;
+      if constexpr (is_stepped_alone<std::decay_t<decltype(penalty.formula())>>) {
+        // What is looked up of some on the CPU is in its cache when they are written; several
+        // threads share more of them.
+        const std::size_t some_are = at::get_num_threads() == 1 ? 128 : 512;
         Pending some;
         for_each_pending(index, penalty, [&](const Entry& entry) -> Pending& {
-          if (some.owners.size() == kSome) some.carry_out(penalty.formula());
+          if (some.owners.size() == some_are) some.carry_out(penalty.formula());
           return entry.parameter.tensor.is_cpu() ? some : all;
         });
         some.carry_out(penalty.formula());

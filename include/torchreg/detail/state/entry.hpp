@@ -156,8 +156,8 @@ struct Entry {
     return update;
   }
 
-  /// What it is to linked ones that step, while it rests itself.
-  Update& append_resting(Updates& updates) const {
+  /// The same with its memory: what one that rests is to linked ones that step.
+  Update& append_with_memory(Updates& updates) const {
     Update& update = append_to(updates);
     update.tensors.memory = kept.memory;
     update.tensors.zero = kept.zero;
@@ -166,7 +166,7 @@ struct Entry {
 
   /// One step for all pending moves: their sum, or the current one per entry times their scales.
   Update& append_pending(Updates& updates, const Reading& reading) const {
-    Update& update = append_resting(updates);
+    Update& update = append_with_memory(updates);
     for_each_operand(
         [](const torch::Tensor& from, torch::Tensor& to) {
           if (from.defined()) to = from;

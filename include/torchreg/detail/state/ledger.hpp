@@ -8,7 +8,6 @@
 #include <vector>
 
 #include <torchreg/detail/engine/bind.hpp>
-#include <torchreg/detail/engine/memory.hpp>
 #include <torchreg/detail/state/entry.hpp>
 #include <torchreg/detail/state/reader.hpp>
 #include <torchreg/detail/text/checks.hpp>
@@ -55,6 +54,14 @@ class Ledger {
     for (std::size_t i = 0; i < entries_.size(); ++i) {
       if (readings[i].counter == 0) entries_[i].mark_seen(readings[i]);
       entries_[i].forget(readings[i]);
+    }
+  }
+
+  /// Allocates the memories that there are none of yet, while a call that fails can be repeated.
+  void allocate_memory(const std::vector<bool>& penalty_has_memory, int64_t n) {
+    for (Entry& entry : entries_) {
+      const bool remembers = n > 0 && penalty_has_memory[entry.penalty];
+      if (remembers && !entry.kept.memory.defined()) entry.prepare_memory(true);
     }
   }
 

@@ -63,6 +63,13 @@ struct PenaltyList {
     std::apply([](const auto&... each) { (check_strengths(each.formula()), ...); }, tuple);
   }
 
+  /// Of each penalty, whether its zeros remember.
+  std::vector<bool> have_memory() const {
+    return std::apply(
+        [](const auto&... each) { return std::vector<bool>{has_memory(each.formula())...}; },
+        tuple);
+  }
+
   /// What binds the penalties to their entries.
   std::vector<Bound> bounds_of(const std::vector<Entry>& entries) const {
     std::vector<Bound> bounds(entries.size());
