@@ -17,7 +17,7 @@
 
 // The bits of a result do not depend on the processor that the user compiles for: no product is
 // contracted with a sum. Clang contracts only within an expression, and each operator is one.
-// GCC begins loops at a line of code: a short one across two takes up to twice as long in the cache.
+// GCC begins loops at a line of code: a short one across two takes up to twice as long.
 #ifdef __clang__
 #define TORCHREG_FAST
 #else
