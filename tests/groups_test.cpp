@@ -67,6 +67,7 @@ std::vector<GroupingCase> grouping_cases() {
       {"along(-1)", along(-1), {2, 3, 4}, [](auto& i) { return i[2]; }},
       {"along(1, 3)", along(1, 3), {2, 3, 4}, [](auto& i) { return i[1] / 3; }},
       {"kernels()", kernels(), {3, 2, 3, 3}, [](auto& i) { return i[0] * 2 + i[1]; }},
+      {"kernels()", kernels(), {3, 11, 3, 3}, [](auto& i) { return i[0] * 11 + i[1]; }},
       {"kernels()", kernels(), {3, 2, 5}, [](auto& i) { return i[0] * 2 + i[1]; }},
       {"blocks(2, 3)", blocks(2, 3), {4, 6}, [](auto& i) { return i[0] / 2 * 2 + i[1] / 3; }},
       {"blocks(2, 1)", blocks(2, 1), {4, 2, 3}, [](auto& i) { return i[0] / 2 * 2 + i[1]; }},

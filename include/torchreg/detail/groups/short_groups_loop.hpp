@@ -127,21 +127,27 @@ struct KernelsLoop : ShortGroups<T> {
   TORCHREG_INLINE void operator()(int64_t first, int64_t groups) {
     T sums[stride];
     T* const w = this->w + first * size;
-    for (int64_t g = 0; g < groups; g += lanes) {
-      Number::sums(Squares{w + g * size, groups - g}).store(sums + g, lanes);
-    }
+    // Where the compiler sees that there are `lanes`, no register is asked whether it is whole.
+    const int64_t rest = groups % lanes, whole = groups - rest;
+    for (int64_t g = 0; g < whole; g += lanes) add_up(w + g * size, lanes, sums + g);
+    if (rest > 0) add_up(w + whole * size, rest, sums + whole);
     if (!this->is_to_scale(sums, first, groups)) return;
-    for (int64_t g = 0; g < groups; g += lanes) {
-      scale(w + g * size, (groups - g) * size, Number::load(sums + g, lanes),
-            std::make_integer_sequence<int, size>());
-    }
+    for (int64_t g = 0; g < whole; g += lanes) scale(w + g * size, lanes, sums + g);
+    if (rest > 0) scale(w + whole * size, rest, sums + whole);
   }
 
  private:
-  /// A factor of each of so many groups as a register has lanes, which fill `size` registers.
+  using Registers = std::make_integer_sequence<int, size>;  ///< that `lanes` groups fill
+
+  TORCHREG_INLINE static void add_up(const T* w, int64_t groups, T* sums) {
+    Number::sums(Squares{w, groups}).store(sums, lanes);
+  }
+  TORCHREG_INLINE static void scale(T* w, int64_t groups, const T* factors) {
+    scale_each(w, groups * size, Number::load(factors, lanes), Registers());
+  }
   template <int... k>
-  TORCHREG_INLINE static void scale(T* w, int64_t count, const Number& factors,
-                                    std::integer_sequence<int, k...> /*registers*/) {
+  TORCHREG_INLINE static void scale_each(T* w, int64_t count, const Number& factors,
+                                         std::integer_sequence<int, k...> /*registers*/) {
     (scale_some(w + k * lanes, count - k * lanes, factors.template spread<size, k>()), ...);
   }
   TORCHREG_INLINE static void scale_some(T* w, int64_t count, const Number& factors) {

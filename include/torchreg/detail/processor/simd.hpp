@@ -187,13 +187,14 @@ struct Simd {
 /// all that it calls compiled for these vectors. Returns the loop, as std::for_each() does.
 // The target stands last: from GCC 13 on, an optimize behind it takes it back below -O2.
 template <class Loop>
-__attribute__((flatten)) TORCHREG_FAST TORCHREG_AVX2 Loop run_loop(Loop loop, int64_t begin,
+__attribute__((flatten)) TORCHREG_FAST TORCHREG_AVX2 Loop run_loop(const Loop& given, int64_t begin,
                                                                    int64_t size) {
+  Loop loop(given);  // its own, which no store to an array can change: its sums are in registers
   int64_t i = begin;
   loop.start();
   for (; i + Loop::stride <= begin + size; i += Loop::stride) loop(i, Loop::stride);
   if (i < begin + size) loop(i, begin + size - i);
-  return loop;
+  return Loop(loop);
 }
 
 }  // namespace with_simd
