@@ -409,6 +409,28 @@ TEST_CASE("MinSparsity holds after every step, in the optimizer's metric, along 
   }
 }
 
+TEST_CASE("A constraint of linked groups has them side by side, and the links for a selector") {
+  const Links units = linked({{"weight", 0}, {"bias", 0}});
+  const auto check = [](const auto& of_links, const auto& of_rows) {
+    torch::manual_seed(3);
+    const torch::nn::Linear model(4, 3);
+    const auto all = [&] {
+      return torch::cat({model->weight, model->bias.unsqueeze(1)}, 1).detach();
+    };
+    const Tensor before = all(), expected = before.clone();
+    of_rows.prox_(expected, 0.5);
+    of_links.prox_(model, 0.5);
+    REQUIRE(torch::allclose(all(), expected, 1e-6, 1e-7));
+    REQUIRE(!torch::equal(expected, before));
+  };
+  check(L1Ball(0.3, units), L1Ball(0.3, rows()));
+  check(L2Ball(0.3, units), L2Ball(0.3, rows()));
+  check(Simplex(0.3, units), Simplex(0.3, rows()));
+  check(TopGroups(2, units), TopGroups(2, rows()));
+  check(TopK(2, units), TopK(2, rows()));
+  REQUIRE(contains(error_of([&] { MinSparsity(0.5, units); }), "no linked ones; use TopGroups"));
+}
+
 TEST_CASE("Nuclear and Rank act on singular values, of matrices and of filters") {
   torch::manual_seed(5);
   const Tensor x = torch::randn({6, 4, 2}, torch::kDouble);

@@ -7,6 +7,7 @@
 
 #include <torchreg/detail/groups/projections.hpp>
 #include <torchreg/formula.hpp>
+#include <torchreg/groupings/linked.hpp>
 #include <torchreg/groupings/slices.hpp>
 #include <torchreg/penalty.hpp>
 
@@ -42,6 +43,7 @@ class L1Ball : public Penalty<detail::L1BallFormula> {
  public:
   explicit L1Ball(double radius, Grouping grouping = whole(), Selector selector = weights())
       : Penalty({radius, std::move(grouping)}, std::move(selector)) {}
+  L1Ball(double radius, const Links& links) : L1Ball(radius, links, links.selector()) {}
 };
 
 }  // namespace torchreg

@@ -7,6 +7,7 @@
 
 #include <torchreg/detail/groups/projections.hpp>
 #include <torchreg/formula.hpp>
+#include <torchreg/groupings/linked.hpp>
 #include <torchreg/groupings/slices.hpp>
 #include <torchreg/penalty.hpp>
 
@@ -42,6 +43,7 @@ class L2Ball : public Penalty<detail::L2BallFormula> {
  public:
   explicit L2Ball(double radius, Grouping grouping = rows(), Selector selector = weights())
       : Penalty({radius, std::move(grouping)}, std::move(selector)) {}
+  L2Ball(double radius, const Links& links) : L2Ball(radius, links, links.selector()) {}
 };
 
 }  // namespace torchreg

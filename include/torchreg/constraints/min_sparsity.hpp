@@ -114,7 +114,10 @@ class MinSparsity : public Penalty<detail::MinSparsityFormula> {
   explicit MinSparsity(double fraction, Selector selector = weights())
       : MinSparsity(fraction, Grouping("", nullptr), std::move(selector)) {}
   MinSparsity(double fraction, Grouping grouping, Selector selector = weights())
-      : Penalty({fraction, std::move(grouping)}, std::move(selector)) {}
+      : Penalty({fraction, std::move(grouping)}, std::move(selector)) {
+    TORCH_CHECK_VALUE(formula().grouping.links() == nullptr,
+                      "MinSparsity: counts groups of each tensor, no linked ones; use TopGroups");
+  }
 };
 
 }  // namespace torchreg

@@ -7,6 +7,7 @@
 
 #include <torchreg/detail/groups/projections.hpp>
 #include <torchreg/formula.hpp>
+#include <torchreg/groupings/linked.hpp>
 #include <torchreg/groupings/slices.hpp>
 #include <torchreg/penalty.hpp>
 
@@ -43,6 +44,7 @@ class Simplex : public Penalty<detail::SimplexFormula> {
  public:
   explicit Simplex(double radius, Grouping grouping = rows(), Selector selector = weights())
       : Penalty({radius, std::move(grouping)}, std::move(selector)) {}
+  Simplex(double radius, const Links& links) : Simplex(radius, links, links.selector()) {}
 };
 
 }  // namespace torchreg

@@ -8,6 +8,7 @@
 
 #include <torchreg/detail/groups/projections.hpp>
 #include <torchreg/formula.hpp>
+#include <torchreg/groupings/linked.hpp>
 #include <torchreg/groupings/slices.hpp>
 #include <torchreg/penalty.hpp>
 
@@ -44,6 +45,7 @@ class TopGroups : public Penalty<detail::TopGroupsFormula> {
  public:
   explicit TopGroups(int64_t k, Grouping grouping, Selector selector = weights())
       : Penalty({k, std::move(grouping)}, std::move(selector)) {}
+  TopGroups(int64_t k, const Links& links) : TopGroups(k, links, links.selector()) {}
 };
 
 }  // namespace torchreg

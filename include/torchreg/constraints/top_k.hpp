@@ -8,6 +8,7 @@
 
 #include <torchreg/detail/groups/run_loops.hpp>
 #include <torchreg/formula.hpp>
+#include <torchreg/groupings/linked.hpp>
 #include <torchreg/groupings/slices.hpp>
 #include <torchreg/penalty.hpp>
 
@@ -44,6 +45,7 @@ class TopK : public Penalty<detail::TopKFormula> {
  public:
   explicit TopK(int64_t k, Grouping within = whole(), Selector selector = weights())
       : Penalty({k, std::move(within)}, std::move(selector)) {}
+  TopK(int64_t k, const Links& links) : TopK(k, links, links.selector()) {}
 };
 
 }  // namespace torchreg

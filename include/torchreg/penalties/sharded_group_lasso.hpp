@@ -104,7 +104,7 @@ struct ShardedGroupLassoFormula {
 ///
 /// sum adds a tensor of doubles up over all processes (c10d's allreduce); it is called in the same
 /// order with the same shapes in each: once by the term, once by its gradient and by a step of one
-/// size, 13 times in the metric of a step per entry, some times as often with a memory. All
+/// size (4 times with a memory), 14 times in the metric of a step per entry (41 times). All
 /// processes have the same groups, and entries in each. w_g is the root of a group's entries in all
 /// processes; what weighted() says is to be divided by the root of the number of processes. The
 /// term's value is R of the whole in each process, its gradient that of the own entries, its second
