@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <limits>
+#include <memory>
 
 #include "device/simulated.hpp"
 #include "laws.hpp"
@@ -385,6 +387,45 @@ TEST_CASE("Device: launches do not grow where types or learning rates alternate"
     REQUIRE(of_adam(60, of_two_types) == of_adam(6, of_two_types));
     REQUIRE(of_sgd(60, of_two_types) == of_sgd(6, of_two_types));
   }
+}
+
+TEST_CASE("Device: a step that runs out of memory is taken once, however often it is repeated") {
+  constexpr int64_t kEnough = std::numeric_limits<int64_t>::max();
+  // Each call has a little more room than the last one, until one succeeds, or `most` have failed.
+  const auto run = [](auto make, const auto& penalty, int most) {
+    torch::manual_seed(0);
+    const auto list = parameters(3, {40, 50});
+    const auto optimizer = make(list);
+    ProximalStep prox(*optimizer, list, penalty);
+    int failures = 0;
+    for (int step = 0; step < 2; ++step) {
+      for (const Tensor& w : list) w.mutable_grad() = there(torch::randn({40, 50}));
+      optimizer->step();
+      int64_t room = simulated::counts().bytes;
+      for (bool is_done = false; !is_done; room += 4000) {
+        simulated::counts().room = failures < most ? room : kEnough;
+        const auto text = error_of([&] { prox.step(); });
+        simulated::counts().room = kEnough;
+        is_done = text.empty();
+        failures += is_done ? 0 : 1;
+        REQUIRE((is_done || contains(text, "out of memory")));
+      }
+    }
+    REQUIRE((failures > 4 || failures == most));
+    return list;
+  };
+  const auto check = [&](const auto& make, const auto& penalty, int most) {
+    const auto expected = run(make, penalty, 0), list = run(make, penalty, most);
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      REQUIRE(same_bits(here(list[i]), here(expected[i])));
+    }
+  };
+  const auto adam = [](const auto& list) { return std::make_unique<optim::Adam>(list, 0.1); };
+  check(adam, L1(0.3), 1000);
+  check(adam, GroupLasso(0.3), 1000);
+  // Plain SGD leaves no trace of its step: there is none to repeat once a tensor is written.
+  const auto sgd = [](const auto& list) { return std::make_unique<optim::SGD>(list, 0.1); };
+  check(sgd, L1(0.3), 1);
 }
 
 TEST_CASE("Device: sparsity() waits once, whatever it counts") {

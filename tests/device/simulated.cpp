@@ -57,6 +57,8 @@ struct Memory final : c10::Allocator {
 
   c10::DataPtr make(std::size_t size) const {
     if (size == 0) return {nullptr, nullptr, &free_block, device()};
+    TORCH_CHECK(counts().bytes + static_cast<int64_t>(size) <= counts().room,
+                "simulated device: out of memory");
     char* block =
         static_cast<char*>(std::aligned_alloc(kHeader, (size + 2 * kHeader) / kHeader * kHeader));
     *reinterpret_cast<int64_t*>(block) = static_cast<int64_t>(size);

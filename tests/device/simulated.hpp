@@ -3,6 +3,7 @@
 #include <torch/library.h>
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <string>
 
@@ -24,6 +25,7 @@ struct Counts {
   int64_t launches = 0;  ///< operations that pass over memory; a foreach is one
   int64_t bytes = 0;     ///< in use
   int64_t peak = 0;      ///< of `bytes`
+  int64_t room = std::numeric_limits<int64_t>::max();  ///< for `bytes`; an allocation beyond throws
   std::map<std::string, int64_t> by_name;
   bool may_read = false;
 };
