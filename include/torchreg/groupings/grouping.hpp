@@ -116,7 +116,7 @@ class Grouping {
     if (layout.is_regular()) {
       const bool are_ones = weighting_ == Weighting::ones;
       const double root = std::sqrt(static_cast<double>(entries));
-      return torch::full({}, are_ones ? 1 : root, options);
+      return torch::scalar_tensor(are_ones ? 1 : root, options);
     }
     const torch::Tensor sizes = layout.sizes_of_rows().to(options);
     torch::Tensor weights = weighting_ == Weighting::ones ? torch::ones_like(sizes) : sizes.sqrt();

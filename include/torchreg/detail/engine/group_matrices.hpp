@@ -64,7 +64,7 @@ class GroupMatrices {
       for_each_operand(
           [&](const torch::Tensor& matrix, torch::Tensor& part) {
             if (!matrix.defined()) return;
-            part = gathered<Unit>(matrix.narrow(0, begin, count)).to(first().w.device(), type_);
+            part = gathered<Unit>(some_rows(matrix, begin, count)).to(first().w.device(), type_);
           },
           own, parts.back());
     }
@@ -90,8 +90,10 @@ class GroupMatrices {
       for_each_operand(
           [&](const torch::Tensor& matrix, const torch::Tensor& result, bool is_written) {
             if (!is_written || !matrix.defined()) return;
-            if (result.data_ptr() == matrix.narrow(0, begin, count).data_ptr()) return;
-            scatter<Unit>(matrix.narrow(0, begin, count), result.narrow(1, column, width));
+            const torch::Tensor own_rows = some_rows(matrix, begin, count);
+            if (result.data_ptr() == own_rows.data_ptr()) return;
+            const bool are_all = result.size(1) == width;
+            scatter<Unit>(own_rows, are_all ? result : result.narrow(1, column, width));
           },
           without_zero(own), x, written);
       if (own.zero.defined()) own.zero.narrow(0, begin, count).copy_(x.zero);

@@ -33,7 +33,7 @@ struct GroupProx {
     const torch::Tensor moves = moves_of(x.w, step, by);
     const torch::Tensor w =
         moves.defined() ? x.w.masked_fill(x.w.isfinite().logical_not(), 0) : x.w;
-    const torch::Tensor textbook = as_stored(prox(w, step * by.strength, x), by.stored);
+    const torch::Tensor textbook = as_stored(prox(w, step, by, x), by.stored);
     torch::Tensor z = as_moved(textbook, moves, x.w);
     if (x.zero.defined()) z = remembered(x, by, w, z, moves);
     x.w = z;
@@ -50,13 +50,13 @@ struct GroupProx {
     const torch::Tensor gradient = w * inverse;
     const torch::Tensor mean = x.memory.masked_fill(was_zero.logical_not(), 0);
     const torch::Tensor averaged = mean + (gradient - mean) * by.weight;
-    const torch::Tensor held = is_zero(prox(step * averaged, step * by.strength, x)) & was_zero;
+    const torch::Tensor held = is_zero(prox(step * averaged, step, by, x)) & was_zero;
 
     const torch::Tensor last = x.memory.masked_fill(was_live.logical_not(), 0);
     const torch::Tensor slope = groups.slope(groups.formula, last, x.data, path) * by.strength;
     const torch::Tensor far = step / by.weight;
     const torch::Tensor y = w + (far - step) * slope;
-    const torch::Tensor fallen = is_zero(prox(y, far * by.strength, x)) & was_live;
+    const torch::Tensor fallen = is_zero(prox(y, far, by, x)) & was_live;
 
     torch::Tensor to_zero = held | fallen;
     if (by.in_no_group.defined()) to_zero = to_zero & by.in_no_group.logical_not();
@@ -74,9 +74,10 @@ struct GroupProx {
     return z;
   }
 
-  torch::Tensor prox(const torch::Tensor& w, const torch::Tensor& step,
+  torch::Tensor prox(const torch::Tensor& w, const torch::Tensor& step, const GroupStep& by,
                      const Operands<torch::Tensor>& x) const {
-    return groups.prox(groups.formula, w, step, x.data, path);
+    const torch::Tensor scaled = by.strength == 1 ? step : step * by.strength;
+    return groups.prox(groups.formula, w, scaled, x.data, path);
   }
 
   static torch::Tensor is_zero(const torch::Tensor& z) { return (z == 0).all(1, true); }

@@ -24,7 +24,8 @@ inline torch::Tensor side_by_side(const std::vector<torch::Tensor>& parts) {
 
 /// Some rows of a matrix or a column. What is one number, or undefined, is that of all rows.
 inline torch::Tensor some_rows(const torch::Tensor& rows, int64_t begin, int64_t count) {
-  return !rows.defined() || rows.dim() == 0 ? rows : rows.narrow(0, begin, count);
+  const bool are_all = !rows.defined() || rows.dim() == 0 || rows.size(0) == count;
+  return are_all ? rows : rows.narrow(0, begin, count);
 }
 
 /// Whether all entries have the same step.
@@ -42,12 +43,11 @@ struct KnownSlope {
 };
 struct NoSlope {};
 
-/// The steps of some rows: one for all, or of each entry. `x` are the parts side by side.
+/// The step of each entry of some rows. `x` are the parts side by side.
 inline Steps<torch::Tensor> steps_of_parts(const AnyGroups& groups,
                                            const std::vector<const Update*>& updates,
                                            const std::vector<Operands<torch::Tensor>>& parts,
                                            const Operands<torch::Tensor>& x) {
-  if (is_one_step(updates)) return plain_steps(x, updates[0]->numbers, Operands<bool>());
   std::vector<torch::Tensor> steps, inverses;
   torch::Tensor slope;
   int64_t column = 0;

@@ -47,6 +47,11 @@ class InGroups {
       in_no_group_ = row.unsqueeze(1) >= layout.groups;
     }
     has_one_step_ = is_one_step(matrices_.updates());
+    if (has_one_step_) {
+      const torch::Tensor step =
+          torch::scalar_tensor(matrices_.updates()[0]->numbers.rate, options);
+      one_step_ = {step, step.reciprocal(), false};
+    }
     if (groups.rests_in_padding || !has_one_step_) padding_ = layout.padding();
     takes_lanes_ = Unit::has_simd && cpu_has_simd() && groups.takes_steps && groups.is_of_norms &&
                    w().is_cpu() && matrices_.stored() == matrices_.options().dtype() &&
@@ -146,11 +151,13 @@ class InGroups {
                                 const Operands<torch::Tensor>& x, int64_t begin,
                                 int64_t count) const {
     const auto& updates = matrices_.updates();
+    if (has_one_step_ && !padding_.defined()) return one_step_;
     if (takes_lanes_ && parts.size() == 1) {
       const torch::Tensor step = steps_in_lanes<Unit>(parts[0], updates[0]->numbers);
       if (step.defined()) return {step, {}, false};
     }
-    Steps<torch::Tensor> steps = steps_of_parts(groups_, updates, parts, x);
+    Steps<torch::Tensor> steps =
+        has_one_step_ ? one_step_ : steps_of_parts(groups_, updates, parts, x);
     if (!has_one_step_) steps.step = torch::nan_to_num(steps.step, 0, 0, 0);  // which rests
     if (!padding_.defined()) return steps;
     const torch::Tensor padding = padding_.narrow(0, begin, count);
@@ -163,6 +170,7 @@ class InGroups {
   const AnyGroups& groups_;
   GroupMatrices<Unit> matrices_;
   torch::Tensor weights_, in_no_group_, padding_, factors_;
+  Steps<torch::Tensor> one_step_;
   bool has_one_step_ = false;
   bool takes_lanes_ = false;  ///< through registers: norms that lie in memory as floats or doubles
 };

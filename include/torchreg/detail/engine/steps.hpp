@@ -24,7 +24,7 @@ TORCHREG_INLINE X variance_of(const X& moment, const X& mean, bool is_centered) 
 
 /// A number for all entries.
 inline torch::Tensor number_like(const torch::Tensor& x, double number) {
-  return torch::full({}, number, x.options());
+  return torch::scalar_tensor(number, x.options());
 }
 template <class X>
 TORCHREG_INLINE X number_like(const X& /*x*/, double number) {

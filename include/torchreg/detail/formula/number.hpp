@@ -50,7 +50,7 @@ TORCHREG_INLINE X as_stored(const X& z, torch::ScalarType /*of the register*/) {
 inline void store(torch::Tensor to, const torch::Tensor& z) {
   if (to.scalar_type() != z.scalar_type()) return void(to.copy_(z + 0.0));
   const auto on_host = to.options().device(torch::kCPU).requires_grad(false);
-  torch::add_out(to, z, torch::zeros({}, on_host));  // a number would make a temporary
+  torch::add_out(to, z, torch::scalar_tensor(0, on_host));  // a number makes a temporary
 }
 
 /// Whether a tensor is one number, expanded to all entries.

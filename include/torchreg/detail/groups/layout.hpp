@@ -17,6 +17,7 @@ class Layout {
   Layout(at::IntArrayRef sizes, const std::vector<int64_t>& blocks) {
     for (std::size_t d = 0; d < sizes.size(); ++d) {
       const int64_t cuts = blocks[d] == 0 ? 0 : sizes[d] / blocks[d];
+      in_order_ = in_order_ && (cuts == 1 || size == 1);
       split_.insert(split_.end(), {cuts, blocks[d]});
       order_.push_back(static_cast<int64_t>(2 * d));
       cuts_.push_back(cuts);
@@ -40,11 +41,13 @@ class Layout {
       : groups(of_groups),
         rows(positions.size(0)),
         size(positions.size(1)),
+        in_order_(false),
         positions_(std::move(positions)),
         entries_(entries) {}
 
   /// The tensor's entries, a group in each row: a view, where the strides allow one.
   torch::Tensor matrix(const torch::Tensor& tensor) const {
+    if (in_order_) return tensor.reshape({rows, size});
     if (!positions_.defined()) return tensor.reshape(split_).permute(order_).reshape({rows, size});
     const torch::Tensor flat = tensor.reshape({-1});
     return torch::cat({flat, torch::zeros({1}, flat.options())})
@@ -88,6 +91,7 @@ class Layout {
 
  private:
   std::vector<int64_t> split_, order_, inverse_, cuts_;
+  bool in_order_ = true;  ///< one group after the other
   torch::Tensor positions_;
   int64_t entries_ = 0;
 };

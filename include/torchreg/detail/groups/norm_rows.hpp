@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include <torchreg/detail/groups/kernels_loop.hpp>
 #include <torchreg/detail/groups/norm_arrays.hpp>
 #include <torchreg/detail/groups/norm_row.hpp>
 #include <torchreg/detail/groups/short_groups_loop.hpp>
@@ -24,6 +25,17 @@ void run_each_row(const NormArrays<T>& a, int64_t begin, int64_t end, std::vecto
 }
 
 /// The same of rows of few entries and one step: several at once, or with a memory their factors.
+template <class T, class Loop>
+void run_short_rows(const NormArrays<T>& a, const Loop& loop, int64_t begin, int64_t end,
+                    std::vector<int64_t>& left) {
+  for (int64_t row = begin; row < end;) {
+    const int64_t unusual = run_loop(loop, row, end - row).unusual;
+    row = unusual < 0 ? end : std::min(unusual + Loop::stride, end);
+    if (unusual >= 0 && loop.factors == nullptr) run_each_row(a, unusual, row, left);
+  }
+  if (loop.factors != nullptr) run_each_row(a, begin, end, left);
+}
+
 template <class T>
 void run_short_rows(const NormArrays<T>& a, T* factors, int64_t begin, int64_t end,
                     std::vector<int64_t>& left) {
@@ -31,13 +43,8 @@ void run_short_rows(const NormArrays<T>& a, T* factors, int64_t begin, int64_t e
   const ShortGroups<T> groups({a.w, nullptr, a.step, a.l1}, a.step * a.group * weight, a.weights,
                               largest_square<T>, factors);
   const bool are_kernels = a.size == KernelsLoop<T>::size && a.l1 == 0;
-  for (int64_t row = begin; row < end; row += groups.stride) {
-    const int64_t some = std::min(groups.stride, end - row);
-    const bool is_written =
-        are_kernels ? run_loop(KernelsLoop<T>(groups), row, some).is_written
-                    : run_loop(ShortGroupsLoop<T>(groups, a.size), row, some).is_written;
-    if (!is_written || factors != nullptr) run_each_row(a, row, row + some, left);
-  }
+  are_kernels ? run_short_rows(a, KernelsLoop<T>(groups), begin, end, left)
+              : run_short_rows(a, ShortGroupsLoop<T>(groups, a.size), begin, end, left);
 }
 
 /// All rows, on LibTorch's threads; returns those that were left. A memory changes no factor.

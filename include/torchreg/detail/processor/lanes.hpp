@@ -120,6 +120,21 @@ class Lanes {
     return rotated;
   }
 
+  /// from[0], from[stride] and so on; it reads between them, and nothing beyond the last.
+  template <int64_t stride, int64_t count = size>
+  TORCHREG_INLINE static Lanes each(const T* from) {
+    if constexpr (count == 1) {
+      return load(from,
+                  size);  // lane k is of the k-th load, which begins at the first one's lane k
+    } else {
+      constexpr int64_t half = count / 2;
+      const Lanes a = each<stride, half>(from), b = each<stride, half>(from + half * (stride - 1));
+      Lanes both;
+      Simd<T>::template blend<half>(a.x_, b.x_, both.x_, typename Simd<T>::Places());
+      return both;
+    }
+  }
+
   /// Each lane `times` times: the k-th register of these, one after the other.
   template <int times, int k>
   TORCHREG_INLINE Lanes spread() const {

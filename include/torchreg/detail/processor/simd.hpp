@@ -148,6 +148,14 @@ struct Simd {
     }
   }
 
+  /// a in the places that do not have this bit, b in those that do.
+  template <int bit, int... i>
+  TORCHREG_INLINE static void blend(const Vector& a, const Vector& b, Vector& result,
+                                    std::integer_sequence<int, i...> /*places*/) {
+    constexpr int size = sizeof...(i);
+    result = TORCHREG_SHUFFLE(a, b, (i & bit) != 0 ? i + size : i...);
+  }
+
   /// Within each four entries: those from the one `by` on, and then from the first.
   template <int by>
   TORCHREG_INLINE static void rotate_fours(const Vector& x, Vector& rotated) {

@@ -50,9 +50,12 @@ inline void for_each_span(const std::vector<Span>& spans, bool in_turn,
   at::TensorIterator::nullary_op(numbers).for_each(loop, grain);
 }
 
-/// How many rows of so many entries make a block of those that a cache holds.
+/// How many rows of so many entries make a block of those that a cache holds; many short ones are
+/// a multiple of the strides of loops over rows.
 inline int64_t rows_of_block(int64_t entries) {
-  return std::max<int64_t>(1, 16384 / std::max<int64_t>(entries, 1));
+  constexpr int64_t kStride = 64;
+  const int64_t rows = std::max<int64_t>(1, 16384 / std::max<int64_t>(entries, 1));
+  return rows < kStride ? rows : rows - rows % kStride;
 }
 
 /// act(k, begin, end) for the k-th block of `some` rows, of so many entries each, likewise.
