@@ -11,6 +11,7 @@
 #include <torchreg/detail/engine/any_kernel.hpp>
 #include <torchreg/detail/engine/outcome.hpp>
 #include <torchreg/detail/formula/number.hpp>
+#include <torchreg/detail/processor/simd.hpp>
 
 namespace torchreg::detail {
 
@@ -24,11 +25,13 @@ class InLanes {
   static Indices run(const AnyKernel& kernel, const Updates& updates, const Indices& todo,
                      Outcome& outcome) {
     if (kernel.loop_for == nullptr || !cpu_has_simd()) return todo;
-    // One thread writes each while what was looked up of it is in the cache.
+    // One thread writes each while what was looked up of it is in the cache. What comes next was
+    // driven out of it, and is asked for in time.
     const std::size_t some_are = at::get_num_threads() == 1 ? 1 : 512;
     Indices rest;
     InLanes some(kernel, updates, outcome);
     for (const std::size_t i : todo) {
+      if (i + 2 < updates.size()) prefetch(updates[i + 2].tensors.w.unsafeGetTensorImpl());
       if (!some.take(i)) rest.push_back(i);
       if (some.mine_.size() == some_are) some.carry_out();
     }

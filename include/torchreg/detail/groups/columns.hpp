@@ -38,7 +38,7 @@ struct TransposeLoop {
       for (int64_t i = 0; i < rows; ++i) {
         const T* const line = from + (begin + i) * from_stride + j;
         if (begin + i + stride < lines) {  // one on a page of its own
-          __builtin_prefetch(line + stride * from_stride);
+          prefetch(line + stride * from_stride);
         }
         for (int64_t k = 0; k < columns; ++k) tile[k][i] = line[k] + T(0);
       }

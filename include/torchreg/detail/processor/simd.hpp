@@ -53,6 +53,7 @@ struct Unit {
 
 constexpr std::size_t kVectorBytes = 16;
 inline bool cpu_has_simd() { return false; }
+inline void prefetch(const void* /*memory*/) {}
 template <class T>
 struct Simd;
 }  // namespace without_simd
@@ -71,6 +72,9 @@ inline bool cpu_has_simd() { return __builtin_cpu_supports("avx2") != 0; }
 constexpr std::size_t kVectorBytes = 16;
 inline bool cpu_has_simd() { return true; }
 #endif
+
+/// Has a line of memory come while something else is done.
+TORCHREG_INLINE void prefetch(const void* memory) { __builtin_prefetch(memory); }
 
 // What the operators do not have. GCC takes it by assembly on x86: a builtin needs a function for
 // AVX2, which GCC does not inline where it does not optimize. Clang wants that function.
