@@ -54,10 +54,10 @@ class NormColumns {
   }
 
  private:
-  /// act(some, end) for four rows at once, which the sums and factors are read for once.
+  /// act(some, end) for eight rows at once, which the sums and factors are read for once.
   template <class Act>
   void for_rows(const Act& act) const {
-    constexpr int64_t kRows = 4;
+    constexpr int64_t kRows = 8;
     for (int64_t i = 0; i < a_.size; i += kRows) {
       const int64_t rows = std::min(kRows, a_.size - i);
       T* const first = a_.w + i * in_row_ + begin_;
