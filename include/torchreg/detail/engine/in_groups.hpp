@@ -47,15 +47,14 @@ class InGroups {
       in_no_group_ = row.unsqueeze(1) >= layout.groups;
     }
     has_one_step_ = is_one_step(matrices_.updates());
-    if (has_one_step_) {
-      const torch::Tensor step =
-          torch::scalar_tensor(matrices_.updates()[0]->numbers.rate, options);
-      one_step_ = {step, step.reciprocal(), false};
-    }
     if (groups.rests_in_padding || !has_one_step_) padding_ = layout.padding();
     takes_lanes_ = Unit::has_simd && cpu_has_simd() && groups.takes_steps && groups.is_of_norms &&
                    w().is_cpu() && matrices_.stored() == matrices_.options().dtype() &&
                    !in_no_group_.defined() && layout.is_regular();
+    if (groups.takes_steps && has_one_step_) {
+      one_step_.step = torch::scalar_tensor(matrices_.updates()[0]->numbers.rate, options);
+      if (!takes_lanes_) one_step_.inverse = one_step_.step.reciprocal();
+    }
   }
 
   void run(Outcome& outcome) {
@@ -170,7 +169,7 @@ class InGroups {
   const AnyGroups& groups_;
   GroupMatrices<Unit> matrices_;
   torch::Tensor weights_, in_no_group_, padding_, factors_;
-  Steps<torch::Tensor> one_step_;
+  Steps<torch::Tensor> one_step_;  ///< of all entries; undefined where theirs differ
   bool has_one_step_ = false;
   bool takes_lanes_ = false;  ///< through registers: norms that lie in memory as floats or doubles
 };

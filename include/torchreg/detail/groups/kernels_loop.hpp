@@ -9,8 +9,7 @@
 
 namespace torchreg::detail {
 
-/// Short groups of nine entries, kernels of 3 x 3, without L1: as many at once as a register has
-/// lanes, in half the time.
+/// Of nine entries, the kernels of 3 x 3, without L1: as many at once as a register has lanes.
 template <class T>
 struct KernelsLoop : ShortGroups<T> {
   using typename ShortGroups<T>::Number;
@@ -30,7 +29,10 @@ struct KernelsLoop : ShortGroups<T> {
     for (int64_t g = 0; g < whole; g += lanes) add_up(w + g * size, sums + g);
     if (whole < groups) add_up(rest, sums + whole);
     if (!this->is_to_scale(sums, first, groups)) return;
-    for (int64_t g = 0; g < whole; g += lanes) scale(w + g * size, sums + g);
+    for (int64_t g = 0; g < whole; g += lanes) {
+      prefetch_next(w + g * size);
+      scale(w + g * size, sums + g);
+    }
     if (whole < groups) scale(rest, sums + whole);
     for (int64_t i = begin; i < end; ++i) w[i] = rest[i - begin];
   }
@@ -38,14 +40,16 @@ struct KernelsLoop : ShortGroups<T> {
  private:
   using Registers = std::make_integer_sequence<int, size>;  ///< that `lanes` kernels fill
 
-  /// Of the k-th kernel, in lanes that are to be added up, but for its last entry.
+  /// Of the k-th kernel, in lanes that are to be added up, but for an end where it meets another:
+  /// the last entry of the first, the first of the second, and so on.
   struct Squares {
     const T* w;
     TORCHREG_INLINE Number operator()(int64_t k) const {
-      const Number x = Number::load(w + k * size, lanes);
+      const T* const of = w + k * size + k % 2;
+      const Number x = Number::load(of, lanes);
       Number sum = x * x;
       for (int64_t i = lanes; i < last; i += lanes) {
-        const Number y = Number::load(w + k * size + i, lanes);
+        const Number y = Number::load(of + i, lanes);
         sum = sum + y * y;
       }
       return sum;
@@ -53,11 +57,16 @@ struct KernelsLoop : ShortGroups<T> {
   };
 
   TORCHREG_INLINE static void add_up(const T* w, T* sums) {
-    const Number ends = Number::template each<size>(w + last);
+    const Number ends = Number::template pairs<2 * size>(w + last);
     (Number::sums(Squares{w}) + ends * ends).store(sums, lanes);
   }
   TORCHREG_INLINE static void scale(T* w, const T* factors) {
     scale_each(w, Number::load(factors, lanes), Registers());
+  }
+  /// Those of the next stride, while the processor waits for stores.
+  TORCHREG_INLINE static void prefetch_next(const T* w) {
+    constexpr int64_t kLine = 64, bytes = sizeof(T), ahead = stride * size * bytes;
+    for (int64_t i = 0; i < lanes * size * bytes; i += kLine) prefetch(w, ahead + i);
   }
   template <int... k>
   TORCHREG_INLINE static void scale_each(T* w, const Number& factors,

@@ -24,7 +24,7 @@ void run_each_row(const NormArrays<T>& a, int64_t begin, int64_t end, std::vecto
   }
 }
 
-/// The same of rows of few entries and one step: several at once, or with a memory their factors.
+/// The same by a loop over short groups; with a memory it finds their factors.
 template <class T, class Loop>
 void run_short_rows(const NormArrays<T>& a, const Loop& loop, int64_t begin, int64_t end,
                     std::vector<int64_t>& left) {
@@ -36,6 +36,7 @@ void run_short_rows(const NormArrays<T>& a, const Loop& loop, int64_t begin, int
   if (loop.factors != nullptr) run_each_row(a, begin, end, left);
 }
 
+/// The same of rows of few entries and one step, several at once.
 template <class T>
 void run_short_rows(const NormArrays<T>& a, T* factors, int64_t begin, int64_t end,
                     std::vector<int64_t>& left) {

@@ -120,17 +120,17 @@ class Lanes {
     return rotated;
   }
 
-  /// from[0], from[stride] and so on; it reads between them, and nothing beyond the last.
-  template <int64_t stride, int64_t count = size>
-  TORCHREG_INLINE static Lanes each(const T* from) {
-    if constexpr (count == 1) {
-      return load(from,
-                  size);  // lane k is of the k-th load, which begins at the first one's lane k
+  /// from[0], from[1], from[distance], from[distance + 1] and so on, with reads between them, but
+  /// none beyond the last: two lanes are those of the load that begins as many entries before them.
+  template <int64_t distance, int64_t count = size>
+  TORCHREG_INLINE static Lanes pairs(const T* from) {
+    if constexpr (count == 2) {
+      return load(from, size);
     } else {
-      constexpr int64_t half = count / 2;
-      const Lanes a = each<stride, half>(from), b = each<stride, half>(from + half * (stride - 1));
+      const Lanes a = pairs<distance, count / 2>(from),
+                  b = pairs<distance, count / 2>(from + count / 4 * (distance - 2));
       Lanes both;
-      Simd<T>::template blend<half>(a.x_, b.x_, both.x_, typename Simd<T>::Places());
+      Simd<T>::template blend<count / 2>(a.x_, b.x_, both.x_, typename Simd<T>::Places());
       return both;
     }
   }

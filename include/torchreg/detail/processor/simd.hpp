@@ -53,7 +53,7 @@ struct Unit {
 
 constexpr std::size_t kVectorBytes = 16;
 inline bool cpu_has_simd() { return false; }
-inline void prefetch(const void* /*memory*/) {}
+inline void prefetch(const void* /*from*/, int64_t /*bytes*/ = 0) {}
 template <class T>
 struct Simd;
 }  // namespace without_simd
@@ -73,8 +73,12 @@ constexpr std::size_t kVectorBytes = 16;
 inline bool cpu_has_simd() { return true; }
 #endif
 
-/// Has a line of memory come while something else is done.
-TORCHREG_INLINE void prefetch(const void* memory) { __builtin_prefetch(memory); }
+/// Has a line of memory come while something else is done: so many bytes behind an address, where
+/// nothing of the caller's need be.
+TORCHREG_INLINE void prefetch(const void* from, int64_t bytes = 0) {
+  const auto address = reinterpret_cast<std::uintptr_t>(from) + static_cast<std::uintptr_t>(bytes);
+  __builtin_prefetch(reinterpret_cast<const void*>(address));
+}
 
 // What the operators do not have. GCC takes it by assembly on x86: a builtin needs a function for
 // AVX2, which GCC does not inline where it does not optimize. Clang wants that function.
