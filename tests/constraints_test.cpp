@@ -147,6 +147,30 @@ TEST_CASE("A constraint gives the nearest of its points in the metric of the ste
   }
 }
 
+TEST_CASE("A point of a simplex or an L1 ball stays where steps differ by eight decades") {
+  torch::manual_seed(2);
+  for (const auto type : {torch::kFloat, torch::kDouble}) {
+    const double rounding = type == torch::kFloat ? 2e-6 : 1e-14;
+    for (int k = 0; k < 50; ++k) {
+      const Tensor x = torch::rand({200, 8}, type) * (torch::rand({200, 8}) > 0.5);
+      x.select(1, 0).add_(1);  // so that it is outside, some by rounding alone
+      const Tensor steps = torch::pow(10, 8 * (torch::rand({200, 8}, type) - 0.5));
+      const auto stays = [&](const auto& set) {
+        const Tensor w = x.clone();
+        set.prox_(w, steps);
+        REQUIRE(((w.sum(1) - 1).abs() < rounding).all().template item<bool>());
+        for (const Tensor& by : {steps, steps.flip(1)}) {
+          const Tensor again = w.clone();
+          set.prox_(again, by);
+          REQUIRE(torch::allclose(again, w, 0, rounding));
+        }
+      };
+      stays(Simplex(1));
+      stays(L1Ball(1, rows()));
+    }
+  }
+}
+
 TEST_CASE("What is well inside a ball or a box stays, to the bit") {
   const Tensor x = 0.01 * torch::randn({4, 3}), steps = torch::rand({4, 3}) + 0.1;
   const auto stays = [&](const auto& penalty) {

@@ -946,6 +946,23 @@ TEST_CASE("Steps so short that squares of w / step overflow leave groups as they
   }
 }
 
+TEST_CASE("A group of weight 0 stays under strengths beyond the type") {
+  for (const auto type : {torch::kFloat, torch::kDouble}) {
+    for (const int64_t size : {3, 9, 33, 40}) {
+      for (const bool are_columns : {false, true}) {
+        CAPTURE(type, size, are_columns);
+        const Tensor weights = torch::tensor({0.0, 1.0, 0.0, 1.0});
+        const Tensor w = torch::ones(
+            are_columns ? std::vector<int64_t>{size, 4} : std::vector<int64_t>{4, size}, type);
+        const auto grouping = are_columns ? columns() : torchreg::rows();
+        GroupLasso(1e308, grouping.weighted(weights)).prox_(w, 100);
+        const Tensor kept = (weights == 0).to(type).unsqueeze(are_columns ? 0 : 1).expand_as(w);
+        REQUIRE(torch::equal(w, kept));
+      }
+    }
+  }
+}
+
 TEST_CASE("Groups under steps and strengths beyond the type stay numbers") {
   const Tensor x = torch::tensor({{1.0, -2.0}, {3.0, -4.0}});
   const auto check = [&](const auto& penalty, const Tensor& step, const auto& expected) {
@@ -1198,6 +1215,10 @@ TEST_CASE("Links: errors name the path, the dimension and the sizes") {
                    }),
                    "linked: \"a\" is in two links"));
   REQUIRE(contains(error_of([] { linked({{"a", 0}}).add({{"a", 0}}); }), "is in two links"));
+  Links links = linked({{"a", 0}});
+  REQUIRE(contains(error_of([&] { links.add({{"b", 0}, {"a", 0}}); }), "\"a\" is in two links"));
+  REQUIRE(links.selector().describe() == "linked(\"a\")");  // as before
+  links.add({{"b", 0}});
   net->fc1->bias.set_requires_grad(false);
   REQUIRE(contains(error(units()), "fc1.bias"));
   net->fc1->bias.set_requires_grad(true);

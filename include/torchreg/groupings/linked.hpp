@@ -32,10 +32,12 @@ class Links {
   /// Another layer's units; after them, optionally, who reads them.
   Links& add(std::vector<Slices> members, std::vector<Slices> readers = {}) {
     TORCH_CHECK_VALUE(!members.empty(), "linked: a link needs a tensor");
+    std::set<std::string> paths;
     for (const Slices& one : members) {
-      TORCH_CHECK_VALUE(paths_.insert(one.path).second, "linked: ", detail::literal(one.path),
-                        " is in two links");
+      TORCH_CHECK_VALUE(paths_.count(one.path) == 0 && paths.insert(one.path).second,
+                        "linked: ", detail::literal(one.path), " is in two links");
     }
+    paths_.merge(paths);
     links_.push_back({std::move(members), std::move(readers)});
     return *this;
   }

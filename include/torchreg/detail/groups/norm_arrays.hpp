@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 
 #include <torchreg/detail/formula/number.hpp>
 
@@ -17,6 +19,10 @@ struct NormArrays {
   double l1, group;  ///< the strengths
   double newest;     ///< the weight of the newest gradient
   int64_t size;      ///< of a row
+
+  /// By how much one step makes the norm of a group of weight 1 smaller; a number, as a weight may
+  /// be 0.
+  double reach() const { return std::min(step * group, double(std::numeric_limits<T>::max())); }
 };
 
 /// The largest sum of squares of T that is a norm's, and the inverse of the least: beyond, it may

@@ -40,7 +40,7 @@ class NormColumns {
     for (std::size_t g = 0; g < squares.size(); ++g) {
       const double weight =
           a_.weights != nullptr ? double(a_.weights[begin_ + int64_t(g)]) : a_.weight_of_groups;
-      const double reach = a_.step * a_.group * weight;
+      const double reach = a_.reach() * weight;
       if (!is_usual_square<T>(squares[g], reach)) return false;
       factors[g] = static_cast<T>(factor_of_norm(std::sqrt(squares[g]), reach));
     }

@@ -41,7 +41,7 @@ template <class T>
 void run_short_rows(const NormArrays<T>& a, T* factors, int64_t begin, int64_t end,
                     std::vector<int64_t>& left) {
   const double weight = a.weights == nullptr ? a.weight_of_groups : 1;
-  const ShortGroups<T> groups({a.w, nullptr, a.step, a.l1}, a.step * a.group * weight, a.weights,
+  const ShortGroups<T> groups({a.w, nullptr, a.step, a.l1}, a.reach() * weight, a.weights,
                               largest_square<T>, factors);
   const bool are_kernels = a.size == KernelsLoop<T>::size && a.l1 == 0;
   are_kernels ? run_short_rows(a, KernelsLoop<T>(groups), begin, end, left)

@@ -39,18 +39,18 @@ inline torch::Tensor onto_l2_ball(const torch::Tensor& w, const torch::Tensor& s
   return (w / (1 + mu * step)).where(is_outside, w);
 }
 
-/// tau with sum (a_i - tau s_i)_+ = radius, by sorting a_i / s_i. Entries whose step is 0 stay.
+/// tau with sum (a_i - tau s_i)_+ = radius: the largest of those of the entries with the first k
+/// a_i / s_i, also where some are equal but for rounding. Entries whose step is 0 stay.
 inline torch::Tensor threshold_onto_simplex(const torch::Tensor& a, const torch::Tensor& step,
                                             double radius) {
   const double inf = std::numeric_limits<double>::infinity();
   const torch::Tensor s = step.expand_as(a), rests = s <= 0;
   const torch::Tensor ratio =
       (a / s).masked_fill(rests & (a > 0), inf).masked_fill(rests & (a <= 0), -inf);
-  const auto [sorted, order] = ratio.sort(1, /*descending=*/true);
+  const torch::Tensor order = ratio.argsort(1, /*descending=*/true);
   const torch::Tensor sums = a.clamp_min(0).where(rests, a).gather(1, order).cumsum(1);
-  const torch::Tensor taus = (sums - radius) / s.gather(1, order).cumsum(1);
-  const torch::Tensor last = (sorted > taus).sum(1, /*keepdim=*/true).sub(1).clamp_min(0);
-  return taus.gather(1, last);
+  const torch::Tensor steps = s.gather(1, order).cumsum(1);
+  return ((sums - radius) / steps).masked_fill(steps == 0, -inf).amax(1, /*keepdim=*/true);
 }
 
 /// z >= 0 with sum z = radius.
@@ -63,7 +63,7 @@ inline torch::Tensor onto_simplex(const torch::Tensor& w, const torch::Tensor& s
   const torch::Tensor z = (w - tau * by).clamp_min(0);
   const torch::Tensor slope = sums_of(by.expand_as(w).masked_fill(z == 0, 0));
   tau = tau + ((sums_of(z) - radius) / slope).masked_fill(slope == 0, 0);
-  return (w - tau * by).clamp_min(0);
+  return (w - tau * by).clamp_min(0).masked_fill(z == 0, 0);  // where a long step reaches from 0
 }
 
 /// sum |z| <= radius.
