@@ -90,8 +90,17 @@ torchreg::ElasticNet make_penalty(const Options& options) {
   return torchreg::ElasticNet::from_alpha(options.lambda, l1_ratio.at(options.penalty));
 }
 
+data::datasets::MNIST read(const std::string& folder, data::datasets::MNIST::Mode mode) {
+  try {
+    return data::datasets::MNIST(folder, mode);
+  } catch (const c10::Error& error) {  // no such files, or damaged ones
+    std::cerr << "--data: " << folder << ": " << error.what_without_backtrace() << "\n";
+    std::exit(EXIT_FAILURE);
+  }
+}
+
 auto load(const std::string& folder, data::datasets::MNIST::Mode mode) {
-  return data::datasets::MNIST(folder, mode)
+  return read(folder, mode)
       .map(data::transforms::Normalize<>(0.2860, 0.3530))
       .map(data::transforms::Stack<>());
 }

@@ -33,9 +33,14 @@ inline Images load_images(const std::string& folder, bool for_training, int64_t 
     std::fprintf(stderr, "--data: no train-images-idx3-ubyte in %s\n", folder.c_str());
     std::exit(EXIT_FAILURE);
   }
-  const MNIST set(folder, for_training ? MNIST::Mode::kTrain : MNIST::Mode::kTest);
-  const torch::Tensor x = (set.images().slice(0, 0, count) - 0.2860) / 0.3530;
-  return {x.flatten(1), set.targets().slice(0, 0, count)};
+  try {
+    const MNIST set(folder, for_training ? MNIST::Mode::kTrain : MNIST::Mode::kTest);
+    const torch::Tensor x = (set.images().slice(0, 0, count) - 0.2860) / 0.3530;
+    return {x.flatten(1), set.targets().slice(0, 0, count)};
+  } catch (const c10::Error& error) {  // damaged files
+    std::fprintf(stderr, "--data: %s: %s\n", folder.c_str(), error.what_without_backtrace());
+    std::exit(EXIT_FAILURE);
+  }
 }
 
 inline torch::nn::Sequential make_mlp() {

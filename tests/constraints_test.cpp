@@ -171,6 +171,12 @@ TEST_CASE("A point of a simplex or an L1 ball stays where steps differ by eight 
   }
 }
 
+TEST_CASE("What rests may fill a simplex, and leaves nothing to the others") {
+  const Tensor x = torch::tensor({{1.0, 0.5, 0.0}, {2.0, 0.5, 0.3}}), w = x.clone();
+  Simplex(1).prox_(w, torch::tensor({{0.0, 1.0, 2.0}, {0.0, 1.0, 2.0}}));
+  REQUIRE(torch::equal(w, torch::tensor({{1.0, 0.0, 0.0}, {2.0, 0.0, 0.0}})));
+}
+
 TEST_CASE("What is well inside a ball or a box stays, to the bit") {
   const Tensor x = 0.01 * torch::randn({4, 3}), steps = torch::rand({4, 3}) + 0.1;
   const auto stays = [&](const auto& penalty) {

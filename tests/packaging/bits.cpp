@@ -30,6 +30,11 @@ int main() {
     penalty.prox_(strided, 0.37);
     std::printf("%llx, alike: %d\n", hash_of(flat), torch::equal(flat, strided));
 
+    const torch::Tensor rows = x.clone(), columns = x.clone();
+    GroupLasso(0.3).prox_(rows, g.abs());
+    SparseGroupLasso(0.1, 0.3, torchreg::columns()).prox_(columns, g.abs());
+    std::printf("%llx, %llx\n", hash_of(rows), hash_of(columns));
+
     const torch::Tensor w = x.clone().requires_grad_();
     const torch::Tensor term = penalty(w);
     term.backward();

@@ -44,7 +44,7 @@ struct SCADFormula {
     const Number small = lambda * (1 + step), medium = (lambda / 2) * ((a + 1) + step);
     const Number large = lambda * detail::root_of((a + 1) * step);
     const Number edge = small.where(step < a - 1, large.where(step > a + 1, medium));
-    const Number end = edge.masked_fill(step < a - 1, a * lambda);
+    const Number end = ((1 + 0 * step) * (a * lambda)).where(step < a - 1, edge);
     const Number soft = detail::shrink(w, Number(lambda * step));
     const Number bent =
         detail::shrink(w, Number(a * lambda / (a - 1) * step)) * ((a - 1) / ((a - 1) - step));

@@ -30,7 +30,7 @@ NormArrays<T> arrays_of(const NormStrengths& norms, const Operands<torch::Tensor
   arrays.weights = is_one_weight ? nullptr : array(x.data);
   arrays.weight_of_groups = is_one_weight ? x.data.item<double>() : 0;
   arrays.step = rate;
-  constexpr double largest = std::numeric_limits<T>::max();
+  constexpr double largest = double(std::numeric_limits<T>::max());
   arrays.l1 = std::min(norms.l1 * strength, largest);
   arrays.group = std::min(norms.group * strength, largest);
   arrays.newest = 1;

@@ -155,7 +155,7 @@ class NormRow {
     if (t_ == 0) return scale_in_metric(1, 0);
     if (is_short() && fixed == 0) return to_zero_where_moves();
     const double by_dual = std::max(dual - t_, 0.0);
-    double low = std::max({norm - bounds_.most * t_, fixed, by_dual * bounds_.least});
+    double low = std::max({norm - rounded(bounds_.most * t_), fixed, by_dual * bounds_.least});
     double high = fixed > 0 ? norm : std::min(norm, by_dual * bounds_.most);
     const double enough = sizeof(T) == 4 ? 1e-5 : 1e-8;  // its square is below rounding
     for (int k = 0; k < 12; ++k) {

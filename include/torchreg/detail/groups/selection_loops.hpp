@@ -36,9 +36,9 @@ struct BracketLoop {
     for (int64_t k = 0; k < count; k += Number::size) {
       const Number read = Number::load(numbers + i + k, count - k).abs();
       const Number x = read.where(read < inf, inf);
-      more = more + Number(1).where(x > high, 0);
-      least = least + Number(1).where(Number(low) <= x, 0);
-      if (((x > low) & (x <= high)).any()) append(x);
+      more = more + Number(1).where(x > double(high), 0);
+      least = least + Number(1).where(Number(double(low)) <= x, 0);
+      if (((x > double(low)) & (x <= double(high))).any()) append(x);
     }
     above = above + more;
     from_low = from_low + least;
@@ -66,7 +66,7 @@ struct BoundLoop {
 
   TORCHREG_INLINE void operator()(int64_t i, int64_t count) const {
     const Number inf = std::numeric_limits<double>::infinity();
-    inf.where(Number::load(numbers + i, count).abs() < least, 0).store(bounds + i, count);
+    inf.where(Number::load(numbers + i, count).abs() < double(least), 0).store(bounds + i, count);
   }
 };
 

@@ -84,7 +84,7 @@ struct ShortGroupsLoop : ShortGroups<T> {
     if (!this->is_to_scale(sums, first, groups)) return;
     for (int64_t g = 0; g < groups; ++g) {  // a group's last store reaches into the next one
       for (int64_t i = 0; i < size; i += Number::size) {
-        Number(sums[g]).store(entries + g * size + i, Number::size);
+        Number(double(sums[g])).store(entries + g * size + i, Number::size);
       }
     }
     for (int64_t i = 0; i < count; i += Number::size) {
