@@ -44,6 +44,7 @@ struct SCADFormula {
     const Number small = lambda * (1 + step), medium = (lambda / 2) * ((a + 1) + step);
     const Number large = lambda * detail::root_of((a + 1) * step);
     const Number edge = small.where(step < a - 1, large.where(step > a + 1, medium));
+    // A product, as LibTorch fills with no number beyond the type.
     const Number end = ((1 + 0 * step) * (a * lambda)).where(step < a - 1, edge);
     const Number soft = detail::shrink(w, Number(lambda * step));
     const Number bent =
