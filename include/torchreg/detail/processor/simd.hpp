@@ -74,10 +74,10 @@ inline bool cpu_has_simd() { return true; }
 #endif
 
 /// Has a line of memory come while something else is done: so many bytes behind an address, where
-/// nothing of the caller's need be.
+/// nothing of the caller's need be. The sum is a number's: a pointer may not leave its array.
 TORCHREG_INLINE void prefetch(const void* from, int64_t bytes = 0) {
   const auto address = reinterpret_cast<std::uintptr_t>(from) + static_cast<std::uintptr_t>(bytes);
-  __builtin_prefetch(reinterpret_cast<const void*>(address));
+  __builtin_prefetch(reinterpret_cast<const void*>(address));  // NOLINT(performance-no-int-to-ptr)
 }
 
 // What the operators do not have. GCC takes it by assembly on x86: a builtin needs a function for
