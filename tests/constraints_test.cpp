@@ -171,6 +171,33 @@ TEST_CASE("A point of a simplex or an L1 ball stays where steps differ by eight 
   }
 }
 
+TEST_CASE("A sum that is right makes no point of a simplex where an entry is negative") {
+  const Tensor w = torch::tensor({{2.0, -1.0, 1.0}});
+  Simplex(2).prox_(w, 1);
+  REQUIRE(torch::equal(w, torch::tensor({{1.5, 0.0, 0.5}})));
+}
+
+TEST_CASE("A point of a simplex stays to the bit, with its zeros, wherever it came from") {
+  torch::manual_seed(3);
+  for (const auto type : {torch::kFloat, torch::kDouble}) {
+    const double rounding = type == torch::kFloat ? 5e-7 : 1e-15;
+    for (const double scale : {1e-3, 1.0, 1e3, 1e5}) {
+      for (const int64_t size : {4, 30, 1000}) {
+        const Tensor x = scale * torch::randn({100, size}, type), each = torch::rand_like(x) + 0.1;
+        for (const Tensor& step : {torch::full({}, 0.5), each}) {
+          CAPTURE(type, scale, size, step.dim());
+          const Tensor w = x.clone();
+          Simplex(2).prox_(w, step);
+          REQUIRE(((w.sum(1) - 2).abs() <= 2 * rounding).all().item<bool>());
+          const Tensor again = w.clone();
+          Simplex(2).prox_(again, step);
+          REQUIRE(same_bits(again, w));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("What rests may fill a simplex, and leaves nothing to the others") {
   const Tensor x = torch::tensor({{1.0, 0.5, 0.0}, {2.0, 0.5, 0.3}}), w = x.clone();
   Simplex(1).prox_(w, torch::tensor({{0.0, 1.0, 2.0}, {0.0, 1.0, 2.0}}));

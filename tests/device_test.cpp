@@ -350,6 +350,9 @@ TEST_CASE("Device: launches do not grow with the number of tensors, nor memory w
   const auto prox_ = [](const std::vector<Tensor>& list, const auto& penalty) {
     return cost_of([&] { penalty.prox_(list, 0.1); });
   };
+  const auto prox_0 = [](const std::vector<Tensor>& list) {
+    return cost_of([&] { L1(1).prox_(list, 0.0); });
+  };
   const auto gradient = [](const std::vector<Tensor>& list, const auto& penalty) {
     return cost_of([&] { torch::autograd::grad({penalty(list)}, list); });
   };
@@ -375,8 +378,74 @@ TEST_CASE("Device: launches do not grow with the number of tensors, nor memory w
   row("prox_ of L1", 20, prox_(many(), L1(1e-3)), prox_(few(), L1(1e-3)), prox_(large(), L1(1e-3)));
   row("term of L1 and its gradient", 20, gradient(many(), L1(1)), gradient(few(), L1(1)),
       gradient(large(), L1(1)));
+  const auto of_columns = [](int64_t count) {
+    std::vector<Tensor> list;
+    for (int64_t i = 0; i < count; ++i) {
+      const Tensor w = torch::randn({4, 4, 2, 2}).to(torch::MemoryFormat::ChannelsLast);
+      list.push_back(there(w).requires_grad_());
+    }
+    return list;
+  };
+  REQUIRE(of_columns(1)[0].stride(1) == 1);
+  row("channels_last: L1 after Adam with memory", 60, adam_step(of_columns(1000), L1(1e-3)),
+      adam_step(of_columns(10), L1(1e-3)), adam_step(of_columns(1), L1(1e-3)));
+  row("channels_last: prox_ of L1", 20, prox_(of_columns(1000), L1(1e-3)),
+      prox_(of_columns(10), L1(1e-3)), prox_(of_columns(1), L1(1e-3)));
+  row("channels_last: term of L1 and its gradient", 20, gradient(of_columns(1000), L1(1)),
+      gradient(of_columns(10), L1(1)), gradient(of_columns(1), L1(1)));
+  row("prox_ of L1 by a step of 0", 1, prox_0(many()), prox_0(few()), prox_0(large()));
   row("term by value alone and its gradient", 30, gradient(many(), Penalty(SquareByValue())),
       gradient(few(), Penalty(SquareByValue())), gradient(few(), Penalty(SquareByValue())));
+}
+
+TEST_CASE("Device: a thousand tensors of 16 KiB are one batch of a prox_, and two of a term") {
+  const auto list = parameters(1000, {64, 64});
+  REQUIRE(cost_of([&] { L1(1e-3).prox_(list, 0.1); }).launches <= 12);
+  REQUIRE(cost_of([&] { torch::autograd::grad({L1(1)(list)}, list); }).launches <= 24);
+}
+
+TEST_CASE("Device: temporaries of every penalty of entries are thrice the tensor at most") {
+  constexpr double kLargest = 32 << 20, kMost = 3 * kLargest;
+  std::printf("%-44s%10s%10s%10s\n", "device: MiB beside a tensor of 32", "prox_", "after Adam",
+              "gradient");
+  const auto check = [&](const char* name, const auto& penalty) {
+    CAPTURE(name);
+    const auto list = parameters(1, {1 << 11, 1 << 12});
+    optim::Adam adam(list, optim::AdamOptions(1e-3));
+    ProximalStep prox(adam, list, penalty);
+    double most_of_step = 0;
+    for (int t = 0; t < 2; ++t) {  // the first makes the memory, which is none
+      fill_gradients(list);
+      {
+        const simulated::AllowReads in_the_optimizer;
+        adam.step();
+      }
+      most_of_step = cost_of([&] { prox.step(); }).bytes;
+    }
+    const double of_prox = cost_of([&] { penalty.prox_(list, 0.1); }).bytes;
+    REQUIRE(of_prox <= kMost);
+    REQUIRE(most_of_step <= kMost);
+    double of_gradient = 0;
+    using Formula = std::decay_t<decltype(penalty.formula())>;
+    if constexpr (torchreg::detail::HasSlope<Formula>::value &&
+                  !torchreg::detail::is_constraint<Formula>) {
+      of_gradient = cost_of([&] { torch::autograd::grad({penalty(list)}, list); }).bytes - kLargest;
+      REQUIRE(of_gradient <= kMost);
+    }
+    std::printf("%-44s%10.0f%10.0f%10.0f\n", name, of_prox / (1 << 20), most_of_step / (1 << 20),
+                of_gradient / (1 << 20));
+  };
+  check("L1", L1(0.1));
+  check("L2", torchreg::L2(0.1));
+  check("ElasticNet", ElasticNet(0.1, 0.1));
+  check("MCP", MCP(0.1));
+  check("SCAD", SCAD(0.1));
+  check("LogSum", LogSum(0.1, 0.1));
+  check("LHalf", LHalf(0.1));
+  check("L0", L0(0.1));
+  check("Box", Box(-1, 1));
+  check("NonNegative(L1)", NonNegative(L1(0.1)));
+  check("a user's, by value and prox", Penalty(SquareByValue()));
 }
 
 TEST_CASE("Device: launches do not grow where types or learning rates alternate") {
@@ -426,6 +495,21 @@ TEST_CASE("Device: a step that runs out of memory is taken once, however often i
   // Plain SGD leaves no trace of its step: there is none to repeat once a tensor is written.
   const auto sgd = [](const auto& list) { return std::make_unique<optim::SGD>(list, 0.1); };
   check(sgd, L1(0.3), 1);
+}
+
+TEST_CASE("Device: joined tensors need not lie in memory as their gradients do") {
+  torch::manual_seed(5);
+  std::vector<Tensor> list, gradients;
+  for (int i = 0; i < 4; ++i) {
+    list.push_back(there(torch::randn({3, 5}).t()).requires_grad_());
+    REQUIRE(list.back().stride(0) == 1);
+    gradients.push_back(torch::randn({5, 3}));
+    list.back().mutable_grad() = there(gradients.back());
+  }
+  L1(0.5).add_gradient_(list);
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    REQUIRE(same_bits(here(list[i].grad()), gradients[i] + 0.5 * here(list[i]).sign()));
+  }
 }
 
 TEST_CASE("Device: sparsity() waits once, whatever it counts") {

@@ -17,8 +17,9 @@ struct AnyKernel {
   bool takes_lanes;   ///< whether its formula is arithmetic, which does not throw
   bool is_separable;  ///< whether it may be carried out on pieces, and on joined tensors
   bool sums, has_results, reads_gradient;
-  int arrays;  ///< of an update's size that are alive at once, at most
   Operands<bool> (*writes)(const Operands<bool>& has);
+  /// Temporaries of an update's size that are alive at once, at most.
+  int (*arrays)(const Operands<bool>& has);
   const void* kernel;
 
   /// Its loop over the arrays of these operands; null where there is none.
@@ -36,10 +37,15 @@ struct AnyKernel {
     return has;
   }
 
-  /// How many entries of w it takes at once.
-  int64_t piece_size(const torch::Tensor& w) const {
+  /// How many entries of an update it takes at once.
+  int64_t piece_size(const Operands<torch::Tensor>& tensors) const {
+    const torch::Tensor& w = tensors.w;
     if (w.is_cpu()) return sums ? kPiece : kPiece * at::get_num_threads();
-    return entries_at_once(w, arrays, bytes_of(w, w.numel()));
+    const auto has = presence_of(tensors);
+    const bool has_type = w.scalar_type() == compute_type(w.scalar_type());
+    const int64_t all = bytes_of(w, w.numel()), staged = takes_lanes ? 0 : count_of(writes(has));
+    const int64_t entry = bytes_of(w, arrays(has) + (has_type ? 0 : count_of(has)));
+    return std::max<int64_t>(1, (room_beside(all) - staged * all) / entry);
   }
 };
 
@@ -55,8 +61,8 @@ AnyKernel any_kernel(const Kernel& of_formula) {
   any.sums = Kernel::sums;
   any.has_results = Kernel::has_results;
   any.reads_gradient = Kernel::reads_gradient;
-  any.arrays = Kernel::arrays;
   any.writes = [](const Operands<bool>& has) { return Kernel::writes(has); };
+  any.arrays = [](const Operands<bool>& has) { return Kernel::arrays(has); };
   any.kernel = &of_formula;
   if constexpr (has_loops) any.loop_for = loop_for<Kernel>;
   if constexpr (Kernel::sums) {

@@ -90,8 +90,8 @@ class InGroups {
     const torch::Tensor& matrix = matrices_.parts()[0].w;
     if (!groups_.takes_some || (is_one_part() && matrix.is_contiguous())) return rows;
     constexpr int64_t kLine = 32;  // two of the cache, in floats
-    int64_t some =
-        groups_.kernel.piece_size(w()) / std::max<int64_t>(matrices_.problem().entries, 1);
+    int64_t some = groups_.kernel.piece_size(matrices_.first()) /
+                   std::max<int64_t>(matrices_.problem().entries, 1);
     if (are_columns(matrix)) some = std::max<int64_t>(some / kLine, 1) * kLine;
     return std::clamp<int64_t>(some, 1, rows);
   }

@@ -42,8 +42,11 @@ class Joined {
       largest = std::max(largest, bytes_of(w, w.numel()));
     }
     for (const auto& [kind, alike] : by_kind(updates, todo)) {
-      const torch::Tensor& first = updates[alike[0]].tensors.w;
-      const int64_t room = first.is_cpu() ? kPiece : entries_at_once(first, kernel.arrays, largest);
+      const auto& tensors = updates[alike[0]].tensors;
+      const torch::Tensor& first = tensors.w;
+      const auto has = presence_of(tensors);
+      const int64_t entry = bytes_of(first, kernel.arrays(has) + count_of(has));
+      const int64_t room = first.is_cpu() ? kPiece : room_beside(largest) / entry;
       const int64_t small = first.is_cpu() ? kPiece / 4 : room;
       Indices batch;
       int64_t entries = 0;
@@ -97,13 +100,15 @@ class Joined {
 
   static bool run_batch(const AnyKernel& kernel, const Updates& updates, const Indices& batch,
                         Outcome& outcome) {
-    Operands<std::vector<torch::Tensor>> parts;
+    Operands<std::vector<torch::Tensor>> parts;  // as vectors, where that needs no copy
     std::vector<int64_t> sizes;
+    const bool is_recorded = torch::GradMode::is_enabled();  // whose backward would copy
     for (const std::size_t i : batch) {
+      const bool has_order = !is_recorded && are_dense_alike(updates[i].tensors);
       sizes.push_back(updates[i].tensors.w.numel());
       for_each_operand(
-          [](const torch::Tensor& tensor, std::vector<torch::Tensor>& list) {
-            if (tensor.defined()) list.push_back(tensor);
+          [&](const torch::Tensor& tensor, std::vector<torch::Tensor>& list) {
+            if (tensor.defined()) list.push_back(has_order ? as_vector(tensor) : tensor);
           },
           updates[i].tensors, parts);
     }
@@ -115,7 +120,9 @@ class Joined {
           if (list.empty()) return;
           if (!is_read) return joined = torch::empty({entries}, list[0].options()), void();
           std::vector<torch::Tensor> flat;
-          for (const torch::Tensor& tensor : list) flat.push_back(tensor.reshape({-1}));
+          for (const torch::Tensor& tensor : list) {
+            flat.push_back(tensor.dim() == 1 ? tensor : tensor.reshape({-1}));
+          }
           joined = torch::cat(flat);
         },
         parts, all.tensors, kernel.reads(has));
@@ -132,7 +139,9 @@ class Joined {
         [&](const torch::Tensor& joined, const std::vector<torch::Tensor>& to, bool is_written) {
           if (!is_written) return;
           auto from = joined.split_with_sizes(sizes);
-          for (std::size_t k = 0; k < to.size(); ++k) from[k] = from[k].view(to[k].sizes());
+          for (std::size_t k = 0; k < to.size(); ++k) {
+            if (to[k].dim() != 1) from[k] = from[k].view(to[k].sizes());
+          }
           copy_all(to, from);
         },
         all.tensors, parts, written);

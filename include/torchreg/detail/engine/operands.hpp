@@ -46,6 +46,13 @@ inline Operands<bool> presence_of(const Operands<torch::Tensor>& tensors) {
   return presence;
 }
 
+/// How many of them there are.
+inline int count_of(const Operands<bool>& presence) {
+  int count = 0;
+  for_each_operand([&](bool is_there) { count += is_there ? 1 : 0; }, presence);
+  return count;
+}
+
 /// Which operands a loop is made for.
 template <bool has_moment, bool has_memory, bool has_data, bool has_factor,
           bool has_gradient = false>

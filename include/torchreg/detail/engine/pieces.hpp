@@ -20,11 +20,29 @@ inline int64_t bytes_of(const torch::Tensor& tensor, int64_t entries) {
   return entries * static_cast<int64_t>(c10::elementSize(compute_type(tensor.scalar_type())));
 }
 
-/// Entries that a kernel takes at once on another device, where each operation is a launch: as many
-/// as so many arrays have room for in three times the largest tensor, or in 64 MiB.
-inline int64_t entries_at_once(const torch::Tensor& w, int arrays, int64_t largest) {
-  const int64_t room = std::max(int64_t{64} << 20, 3 * largest);
-  return std::max<int64_t>(1, room / bytes_of(w, arrays));
+/// Bytes that temporaries may take on another device, where each operation is a launch: three times
+/// the largest tensor, or 64 MiB; a KiB is for numbers.
+inline int64_t room_beside(int64_t largest) {
+  return std::max(int64_t{64} << 20, 3 * largest) - 1024;
+}
+
+/// Whether all tensors of an update lie in memory as w does, and without gaps, or are numbers.
+inline bool are_dense_alike(const Operands<torch::Tensor>& tensors) {
+  const torch::Tensor& w = tensors.w;
+  bool are_alike = w.is_non_overlapping_and_dense();
+  for_each_operand(
+      [&](const torch::Tensor& tensor) {
+        are_alike = are_alike &&
+                    (!tensor.defined() || tensor.strides() == w.strides() || is_expanded(tensor));
+      },
+      tensors);
+  return are_alike;
+}
+
+/// Such a tensor as a vector, in the order of its memory.
+inline torch::Tensor as_vector(const torch::Tensor& tensor) {
+  if (tensor.dim() == 1) return tensor;
+  return tensor.as_strided({tensor.numel()}, {is_expanded(tensor) ? 0 : 1});
 }
 
 /// act(piece) for corresponding pieces of an update's tensors: flat, if they may be, where they lie
@@ -34,19 +52,11 @@ void for_each_piece(const Operands<torch::Tensor>& tensors, int64_t entries, con
                     bool may_be_flat = true) {
   const torch::Tensor& w = tensors.w;
   if (w.numel() <= entries) return act(tensors);
-  bool is_flat = may_be_flat && w.is_non_overlapping_and_dense();
-  for_each_operand(
-      [&](const torch::Tensor& tensor) {
-        is_flat = is_flat &&
-                  (!tensor.defined() || tensor.strides() == w.strides() || is_expanded(tensor));
-      },
-      tensors);
   Operands<torch::Tensor> whole = tensors;
-  if (is_flat) {
+  if (may_be_flat && are_dense_alike(tensors)) {
     for_each_operand(
-        [&](torch::Tensor& tensor) {
-          if (!tensor.defined()) return;
-          tensor = tensor.as_strided({tensor.numel()}, {is_expanded(tensor) ? 0 : 1});
+        [](torch::Tensor& tensor) {
+          if (tensor.defined()) tensor = as_vector(tensor);
         },
         whole);
   }

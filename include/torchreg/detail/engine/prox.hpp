@@ -36,7 +36,13 @@ struct Prox {
   static constexpr bool is_separable = detail::is_separable<Formula>;
   static constexpr bool sums = false, has_results = true, reads_gradient = false;
   static constexpr bool takes_steps = true;
-  static constexpr int arrays = 16;  ///< of an update's size that are alive at once, at most
+
+  /// More of a formula that is not known, than of any of the library's.
+  static int arrays(const Operands<bool>& has) {
+    const bool has_each = has.moment || has.given || has.memory;
+    const int of_formula = has_kink<Formula> ? 3 : 14, of_steps = has_kink<Formula> ? 6 : 8;
+    return of_formula + (has_each ? of_steps : 0) + (has.factor ? 1 : 0);
+  }
 
   // A slope by autograd is for tensors alone.
   static constexpr bool data = has_data<Formula>;

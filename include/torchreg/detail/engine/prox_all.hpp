@@ -30,8 +30,9 @@ template <class Formula>
 void prox_all(
     const Formula& formula, Updates& updates,
     const std::function<void(std::size_t)>& done = [](std::size_t) {}) {
-  Indices moving;  // of those that are left in `updates`
+  Indices moving, resting;
   moving.reserve(updates.size());
+  std::vector<torch::Tensor> rested;
   for (std::size_t i = 0; i < updates.size(); ++i) {
     Update& update = updates[i];
     Numbers& n = update.numbers;
@@ -40,9 +41,8 @@ void prox_all(
     const bool rests = n.rate == 0 || (is_scalar && n.rate < 1 / largest);
     if (rests && is_linked(formula)) n.rate = 0;
     if (rests && !is_linked(formula)) {
-      torch::Tensor w = update.tensors.w;
-      w.add_(0.0);  // so that there is no -0.0
-      done(i);
+      rested.push_back(update.tensors.w);
+      resting.push_back(i);
       continue;
     }
     if (is_scalar) {
@@ -56,6 +56,8 @@ void prox_all(
     moving.push_back(i);
   }
   updates.resize(moving.size());
+  if (!rested.empty()) at::_foreach_add_(rested, 0.0);  // so that there is no -0.0
+  std::for_each(resting.begin(), resting.end(), done);
   if (moving.empty()) return;
   bind_all(formula, updates, /*with_steps=*/true);
   Outcome outcome;

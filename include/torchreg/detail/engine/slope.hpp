@@ -17,9 +17,12 @@ struct Slope {
   static constexpr bool is_separable = detail::is_separable<Formula>;
   static constexpr bool sums = false, has_results = true, reads_gradient = false;
   static constexpr bool takes_steps = false;
-  static constexpr int arrays = 8;
   static constexpr bool data = has_data<Formula>;
   using Sets = SetList<Set<false, false, data, false, true>, Set<false, false, data, true, true>>;
+
+  static int arrays(const Operands<bool>& has) {
+    return (has_kink<Formula> ? 4 : 7) + (has.factor ? 1 : 0);
+  }
 
   static Operands<bool> writes(const Operands<bool>& /*has*/) {
     Operands<bool> written;
@@ -55,8 +58,9 @@ struct AddSlope : Value<Formula> {
 
   static constexpr bool takes_lanes = Slope<Formula>::takes_lanes;
   static constexpr bool has_results = true, reads_gradient = true;
-  static constexpr int arrays = 10;
   using Sets = typename Slope<Formula>::Sets;
+
+  static int arrays(const Operands<bool>& has) { return Slope<Formula>::arrays(has) + 1; }
 
   static Operands<bool> writes(const Operands<bool>& has) { return Slope<Formula>::writes(has); }
 

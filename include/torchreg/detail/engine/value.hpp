@@ -16,9 +16,12 @@ struct Value {
   static constexpr bool is_separable = detail::is_separable<Formula>;
   static constexpr bool sums = true, has_results = false, reads_gradient = false;
   static constexpr bool takes_steps = false;
-  static constexpr int arrays = 6;
   static constexpr bool data = has_data<Formula>;
   using Sets = SetList<Set<false, false, data, false>, Set<false, false, data, true>>;
+
+  static int arrays(const Operands<bool>& has) {
+    return (has_kink<Formula> ? 4 : 8) + (has.factor ? 1 : 0);
+  }
 
   static Operands<bool> writes(const Operands<bool>& /*has*/) { return {}; }
 

@@ -58,12 +58,17 @@ inline torch::Tensor onto_simplex(const torch::Tensor& w, const torch::Tensor& s
                                   double radius) {
   if (radius == 0 || w.size(1) == 0) return torch::zeros_like(w);
   const torch::Tensor by = step.dim() == 0 ? torch::ones_like(step) : step;
-  torch::Tensor tau = threshold_onto_simplex(w, by, radius);
-  // Once more from what stays, as running sums of many entries have lost digits.
-  const torch::Tensor z = (w - tau * by).clamp_min(0);
-  const torch::Tensor slope = sums_of(by.expand_as(w).masked_fill(z == 0, 0));
-  tau = tau + ((sums_of(z) - radius) / slope).masked_fill(slope == 0, 0);
-  return (w - tau * by).clamp_min(0).masked_fill(z == 0, 0);  // where a long step reaches from 0
+  const torch::Tensor z = (w - threshold_onto_simplex(w, by, radius) * by).clamp_min(0);
+  // What is off by rounding, as where w is far larger than the radius, is taken from what stays.
+  const torch::Tensor kept = by.expand_as(w).masked_fill(z == 0, 0), slope = sums_of(kept);
+  const torch::Tensor off = ((sums_of(z) - radius) / slope).masked_fill(slope == 0, 0);
+  // What is there but for rounding stays: its zeros too.
+  const double rounding =
+      8 * (w.scalar_type() == torch::kDouble ? std::numeric_limits<double>::epsilon()
+                                             : std::numeric_limits<float>::epsilon());
+  const torch::Tensor is_there =
+      ((sums_of(w) - radius).abs() <= rounding * radius) & (w.amin(1, /*keepdim=*/true) >= 0);
+  return w.where(is_there, (z - off * kept).clamp_min(0));
 }
 
 /// sum |z| <= radius.
