@@ -28,18 +28,18 @@ void declare(CLI::App& app, Options& options) {
   app.add_option("--data", options.data, "folder with the four uncompressed idx files");
   app.add_option("--penalty", options.penalty, "on the weights, not the biases")
       ->check(CLI::IsMember({"none", "l1", "l2", "elastic-net"}));
-  app.add_option("--lambda", options.lambda, "its strength")->check(CLI::NonNegativeNumber);
+  app.add_option("--lambda", options.lambda, "its strength")->check(CLI::Range(0.0, 1e6));
   app.add_option("--way", options.way, "proximal step or term of the loss")
       ->check(CLI::IsMember({"prox", "term"}));
   app.add_option("--optimizer", options.optimizer)
       ->check(CLI::IsMember({"sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"}));
-  app.add_option("--lr", options.lr, "learning rate")->check(CLI::NonNegativeNumber);
-  app.add_option("--epochs", options.epochs)->check(CLI::PositiveNumber);
-  app.add_option("--batch", options.batch)->check(CLI::PositiveNumber);
+  app.add_option("--lr", options.lr, "learning rate")->check(CLI::Range(0.0, 1e6));
+  app.add_option("--epochs", options.epochs)->check(CLI::Range(1, 1000000));
+  app.add_option("--batch", options.batch)->check(CLI::Range(1, 1000000));
   app.add_option("--images", options.images, "train on the first so many")
       ->check(CLI::Range(1, 60000));
   app.add_option("--memory", options.memory, "of the proximal step, in optimizer steps")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, 1000000));
   app.add_option("--seed", options.seed);
   app.add_option("--log", options.log, "CSV file with a line an epoch, for plot.py");
 }

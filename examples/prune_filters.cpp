@@ -21,9 +21,8 @@ int main(int argc, char** argv) {
   app.add_option("--data", folder, "folder with the four uncompressed idx files");
   app.add_option("--images", images, "train on the first so many")->check(CLI::Range(64, 60000));
   app.add_option("--epochs", epochs, "passes over them, for each lambda")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--lambda", lambdas, "strengths of the group lasso")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(1, 1000000));
+  app.add_option("--lambda", lambdas, "strengths of the group lasso")->check(CLI::Range(0.0, 1e6));
   app.add_option("--log", log_path, "CSV file with a line for each lambda");
   CLI11_PARSE(app, argc, argv);
 

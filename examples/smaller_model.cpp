@@ -41,13 +41,13 @@ int main(int argc, char** argv) {
   app.option_defaults()->always_capture_default();
   app.add_option("--data", folder, "folder with the four uncompressed idx files");
   app.add_option("--images", images, "train on the first so many")->check(CLI::Range(64, 60000));
-  app.add_option("--epochs", epochs, "passes over them")->check(CLI::PositiveNumber);
+  app.add_option("--epochs", epochs, "passes over them")->check(CLI::Range(1, 1000000));
   app.add_option("--refit", refit_epochs, "passes of the smaller model")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1000000));
   app.add_option("--target", wanted, "fraction of the filters to be zero")
       ->check(CLI::Range(.05, .95));
   app.add_option("--lambda", lambda, "strength of the group lasso at the start")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1e-9, 1e6));
   app.add_option("--log", log_path, "CSV file with a line for each model");
   app.add_option("--state", state_path, "file for Python's torch.load()");
   CLI11_PARSE(app, argc, argv);

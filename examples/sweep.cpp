@@ -24,8 +24,8 @@ int main(int argc, char** argv) {
   app.option_defaults()->always_capture_default();
   app.add_option("--data", folder, "folder with the four uncompressed idx files");
   app.add_option("--images", images, "train on the first so many")->check(CLI::Range(64, 60000));
-  app.add_option("--epochs", epochs)->check(CLI::PositiveNumber);
-  app.add_option("--seeds", seeds)->check(CLI::PositiveNumber);
+  app.add_option("--epochs", epochs)->check(CLI::Range(1, 1000000));
+  app.add_option("--seeds", seeds)->check(CLI::Range(1, 1000000));
   app.add_option("--log", log_path, "CSV file, for plot.py");
   CLI11_PARSE(app, argc, argv);
   std::ofstream log(log_path);

@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
   app.add_option("--data", folder, "folder with the four uncompressed idx files");
   app.add_option("--images", images, "train on the first so many")->check(CLI::Range(64, 60000));
   app.add_option("--epochs", epochs, "of the search; of the run with its lambda; of the refit")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1000000));
   app.add_option("--target", goal, "fraction of zeros among the weights")
       ->check(CLI::Range(0.01, 0.99));
   CLI11_PARSE(app, argc, argv);

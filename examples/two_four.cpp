@@ -17,7 +17,7 @@ int main(int argc, char** argv) {
   app.add_option("--data", folder, "folder with the four uncompressed idx files");
   app.add_option("--images", images, "train on the first so many")->check(CLI::Range(64, 60000));
   app.add_option("--epochs", epochs, "dense, and again with the constraint")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1000000));
   CLI11_PARSE(app, argc, argv);
 
   torch::manual_seed(0);

@@ -222,6 +222,23 @@ struct Rectified {
   }
 };
 
+struct WritesToWeights {
+  Tensor prox(const Tensor& w, const Tensor& step) const { return w.sub_(step).clamp_min_(0); }
+};
+
+struct WritesToSteps {
+  Tensor prox(const Tensor& w, const Tensor& step) const { return w - step.mul_(0.5); }
+};
+
+struct WritesInTerms {
+  Tensor value(const Tensor& w) const { return w.abs_(); }
+};
+
+struct WritesInSlopes {
+  Tensor value(const Tensor& w) const { return w.abs(); }
+  Tensor slope(const Tensor& w) const { return w.sign_(); }
+};
+
 }  // namespace
 
 TEST_CASE("Data: factors per entry, or one, are cut, laid out and cast as the parameter is") {
@@ -514,6 +531,17 @@ TEST_CASE("NaN, infinities and steps of 0 are the engine's business, whatever a 
       REQUIRE(at_zero[3].item<double>() == 5);
     }
   }
+}
+
+TEST_CASE("A formula that writes to its arguments is told so, as it would spoil the memory") {
+  const Tensor w = torch::ones({4}).requires_grad_();
+  REQUIRE(contains(error_of([&] { Penalty(WritesToWeights()).prox_(w, 1); }),
+                   "Penalty: prox wrote to its arguments for \"tensor 0\""));
+  REQUIRE(contains(error_of([&] { Penalty(WritesToSteps()).prox_(w, 1); }), "prox wrote to its"));
+  const Penalty of_terms(WritesInTerms{});
+  REQUIRE(contains(error_of([&] { of_terms(w.detach()); }), "value wrote to its arguments"));
+  REQUIRE(contains(error_of([&] { torch::autograd::grad({Penalty(WritesInSlopes())(w)}, {w}); }),
+                   "slope wrote to its arguments"));
 }
 
 TEST_CASE("Overflow: strengths and steps beyond the type leave numbers") {

@@ -28,6 +28,7 @@ struct Case {
   std::string name;
   std::function<Tensor(const Tensor& w)> term;  ///< none of a constraint
   std::function<void(const Tensor& w, const Tensor& step)> prox_;
+  std::function<void(const Tensor& w, const Tensor& step)> after_adagrad;  ///< prox.step()
   std::function<double(double z)> value;
   std::function<std::pair<double, double>(double z)> subdifferential;
   std::function<double(double v, double sigma)> conjugate_prox = nullptr;
@@ -36,6 +37,22 @@ struct Case {
   bool is_identity = false;   ///< its prox
   bool is_even = true;
 };
+
+/// prox.step() with a step per entry, which Adagrad's second moment tells: (1 / step)^2 at a rate
+/// of
+/// 1. In lanes, as a given step per entry is not.
+template <class Penalty>
+void prox_after_adagrad(const Penalty& penalty, const Tensor& w, const Tensor& step) {
+  const Tensor before = w.detach().clone(), leaf = w.detach().requires_grad_();
+  torch::optim::Adagrad adagrad({leaf}, torch::optim::AdagradOptions(1).eps(0));
+  torchreg::ProximalStep prox(adagrad, leaf, penalty);
+  prox.options().memory(0);
+  leaf.mutable_grad() = torch::empty_like(leaf).copy_(step.reciprocal());
+  adagrad.step();
+  const torch::NoGradGuard no_grad;
+  leaf.copy_(before);
+  prox.step();
+}
 
 template <class Penalty, class... More>
 Case make_case(const std::string& name, const Penalty& penalty, More... more) {
@@ -53,6 +70,7 @@ Case make_case(const std::string& name, const Penalty& penalty, More... more) {
               penalty.prox_(w, step);
             }
           },
+          [penalty](const Tensor& w, const Tensor& step) { prox_after_adagrad(penalty, w, step); },
           more...};
 }
 
@@ -219,7 +237,7 @@ inline double tolerance(torch::ScalarType type) {
 inline std::vector<std::pair<std::string, Tensor>> layouts(torch::ScalarType type, double scale) {
   const auto random = [&](at::IntArrayRef sizes) {
     const Tensor x = scale * torch::randn(sizes, torch::kDouble);
-    return torch::where(torch::rand(sizes) < 0.2, torch::zeros_like(x), x).to(type);
+    return torch::where(torch::rand(sizes) < 0.2, 0 * x, x).to(type);  // also at -0.0
   };
   return {
       {"contiguous", random({13, 7})},
@@ -256,7 +274,8 @@ Tensor mapped(const Tensor& x, Function function) {
   return torch::tensor(values, torch::kDouble).view(x.sizes());
 }
 
-/// Each penalty x dtype x layout x step, scalar or per entry, small and beyond all convexity.
+/// Each penalty x dtype x layout x step, scalar or per entry, small and beyond all convexity; and
+/// tensors that are longer than what a thread takes at once.
 template <class Law>
 void for_all(Law law) {
   torch::manual_seed(20);
@@ -269,8 +288,29 @@ void for_all(Law law) {
           law(c, x, s * (0.5 + torch::rand(x.sizes(), torch::kDouble)));
         }
       }
+      CAPTURE(c.name, type);
+      const Tensor x = torch::randn({3, 23333}, torch::kDouble).to(type);
+      law(c, x, torch::full({}, 0.5, torch::kDouble));
+      law(c, x, 0.5 + torch::rand(x.sizes(), torch::kDouble));
     }
   }
 }
+
+/// The same with steps per entry that an optimizer's state tells.
+template <class Law>
+void for_all_and_after_adagrad(Law law) {
+  for_all([&](Case c, const Tensor& x, const Tensor& step) {
+    law(c, x, step);
+    if (step.dim() == 0 || x.scalar_type() == torch::kHalf || x.scalar_type() == torch::kBFloat16) {
+      return;  // a half type has no digits for the state
+    }
+    CAPTURE("after Adagrad");
+    c.prox_ = c.after_adagrad;
+    law(c, x, step);
+  });
+}
+
+/// Each `i` of a list that a law looks at: all, or some hundreds.
+inline std::size_t stride_of(std::size_t size) { return 1 + size / 997; }
 
 }  // namespace laws

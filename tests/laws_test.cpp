@@ -5,6 +5,7 @@
 
 using laws::Case;
 using laws::for_all;
+using laws::for_all_and_after_adagrad;
 using laws::numbers;
 using laws::proxed;
 using laws::tolerance;
@@ -21,7 +22,7 @@ std::vector<double> steps_of(const Tensor& step, const Tensor& x) {
 }  // namespace
 
 TEST_CASE("Law 1: the prox has an objective no larger than that of a thousand candidates") {
-  for_all([](const Case& c, const Tensor& x, const Tensor& step) {
+  for_all_and_after_adagrad([](const Case& c, const Tensor& x, const Tensor& step) {
     const auto xs = numbers(x), ss = steps_of(step, x), zs = numbers(proxed(c, x, step));
     for (std::size_t i = 0; i < std::min<std::size_t>(xs.size(), 12); ++i) {
       const auto objective = [&](double z) {
@@ -42,9 +43,9 @@ TEST_CASE("Law 1: the prox has an objective no larger than that of a thousand ca
 }
 
 TEST_CASE("Law 2: (x - z)/s is in the subdifferential of R at z") {
-  for_all([](const Case& c, const Tensor& x, const Tensor& step) {
+  for_all_and_after_adagrad([](const Case& c, const Tensor& x, const Tensor& step) {
     const auto xs = numbers(x), ss = steps_of(step, x), zs = numbers(proxed(c, x, step));
-    for (std::size_t i = 0; i < xs.size(); ++i) {
+    for (std::size_t i = 0; i < xs.size(); i += laws::stride_of(xs.size())) {
       const double g = (xs[i] - zs[i]) / ss[i];
       const auto [low, high] = c.subdifferential(zs[i]);
       const double rounding = tolerance(x.scalar_type()) * (1 + std::abs(xs[i]) / ss[i]);
@@ -57,10 +58,10 @@ TEST_CASE("Law 2: (x - z)/s is in the subdifferential of R at z") {
 }
 
 TEST_CASE("Law 3: Moreau's identity, prox of sR at x + s prox of R*/s at x/s = x") {
-  for_all([](const Case& c, const Tensor& x, const Tensor& step) {
+  for_all_and_after_adagrad([](const Case& c, const Tensor& x, const Tensor& step) {
     if (!c.conjugate_prox) return;
     const auto xs = numbers(x), ss = steps_of(step, x), zs = numbers(proxed(c, x, step));
-    for (std::size_t i = 0; i < xs.size(); ++i) {
+    for (std::size_t i = 0; i < xs.size(); i += laws::stride_of(xs.size())) {
       const double dual = c.conjugate_prox(xs[i] / ss[i], 1 / ss[i]);
       CAPTURE(i, xs[i], zs[i], ss[i]);
       REQUIRE(std::abs(zs[i] + ss[i] * dual - xs[i]) <=
@@ -70,7 +71,7 @@ TEST_CASE("Law 3: Moreau's identity, prox of sR at x + s prox of R*/s at x/s = x
 }
 
 TEST_CASE("Law 4: convex proxes are firmly non-expansive in the metric of the steps") {
-  for_all([](const Case& c, const Tensor& x, const Tensor& step) {
+  for_all_and_after_adagrad([](const Case& c, const Tensor& x, const Tensor& step) {
     if (!c.conjugate_prox) return;
     const Tensor y = (x + torch::randn_like(x)).to(x.scalar_type());
     const Tensor p = proxed(c, x, step).to(torch::kDouble) - proxed(c, y, step).to(torch::kDouble);
@@ -100,7 +101,7 @@ TEST_CASE("Law 5: step zero changes nothing but -0.0, and a constant metric is t
 }
 
 TEST_CASE("Law 6: equivariance under sign, order and layout") {
-  for_all([](const Case& c, const Tensor& x, const Tensor& step) {
+  for_all_and_after_adagrad([](const Case& c, const Tensor& x, const Tensor& step) {
     const Tensor z = proxed(c, x, step);
     if (c.is_even) REQUIRE(same_bits(proxed(c, -x, step), -z + 0.0));
     const Tensor flat = x.contiguous().view(-1);
@@ -137,7 +138,7 @@ TEST_CASE("Law 7: the term is the sum of R, and its slope is that of R, finite a
     REQUIRE(term.item<double>() == Approx(expected).epsilon(10 * error).margin(1e-12));
     const auto gradient = numbers(torch::autograd::grad({term}, {w})[0]);
     const auto ws = numbers(w);
-    for (std::size_t i = 0; i < ws.size(); ++i) {
+    for (std::size_t i = 0; i < ws.size(); i += laws::stride_of(ws.size())) {
       const auto [low, high] = c.subdifferential(ws[i]);
       CAPTURE(i, ws[i], low, high);
       REQUIRE(gradient[i] == Approx(0.5 * (low + high)).epsilon(tolerance(type)).margin(error));
@@ -175,7 +176,7 @@ TEST_CASE("Law 7: first and second derivatives are those of finite differences o
 }
 
 TEST_CASE("Law 10: the zeros of a prox are those that its optimality condition predicts") {
-  for_all([](const Case& c, const Tensor& x, const Tensor& step) {
+  for_all_and_after_adagrad([](const Case& c, const Tensor& x, const Tensor& step) {
     const Tensor z = proxed(c, x, step);
     REQUIRE(support::negative_zeros(z.to(torch::kFloat)) == 0);
     if (!c.conjugate_prox || x.scalar_type() != torch::kDouble) return;
@@ -232,7 +233,8 @@ TEST_CASE("Law 16: one, two and eight threads give the same bits") {
   const int threads = at::get_num_threads();
   for (const Case& c : laws::cases()) {
     const Tensor x = torch::randn({3, 100003}).requires_grad_();
-    std::vector<Tensor> values, gradients, proxes;
+    const Tensor steps = torch::rand({3, 100003}) + 0.1;
+    std::vector<Tensor> values, gradients, proxes, after_adagrad;
     for (const int count : {1, 2, 8}) {
       at::set_num_threads(count);
       if (c.term) {
@@ -241,6 +243,8 @@ TEST_CASE("Law 16: one, two and eight threads give the same bits") {
         gradients.push_back(torch::autograd::grad({term}, {x})[0]);
       }
       proxes.push_back(proxed(c, x.detach(), torch::tensor(0.3)));
+      after_adagrad.push_back(x.detach().clone());
+      c.after_adagrad(after_adagrad.back(), steps);
     }
     at::set_num_threads(threads);
     CAPTURE(c.name);
@@ -248,6 +252,7 @@ TEST_CASE("Law 16: one, two and eight threads give the same bits") {
       if (c.term) REQUIRE(same_bits(values[0], values[i]));
       if (c.term) REQUIRE(same_bits(gradients[0], gradients[i]));
       REQUIRE(same_bits(proxes[0], proxes[i]));
+      REQUIRE(same_bits(after_adagrad[0], after_adagrad[i]));
     }
   }
 }

@@ -3,6 +3,7 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
+#include <cstdint>
 #include <string>
 
 #include <torchreg/detail/formula/declared.hpp>
@@ -46,6 +47,21 @@ TORCHREG_INLINE Number prox_at(const Formula& formula, const Number& w, const Nu
     return formula.prox(w, step);
 }
 
+/// How often some tensors were written, as far as LibTorch counts it.
+template <class... Of>
+int64_t writes_to(const Of&... tensors) {
+  int64_t sum = 0;
+  ((sum += tensors.defined() && !tensors.is_inference() ? tensors._version() : 0), ...);
+  return sum;
+}
+
+template <class Formula>
+void check_unwritten(const char* face, bool are_as_before, const std::string& path) {
+  TORCH_CHECK_VALUE(are_as_before, name_of<Formula>(), ": ", face, " wrote to its arguments for ",
+                    literal(path), ", which may have changed: return a new tensor, as w.mul(a) ",
+                    "does and w.mul_(a) does not");
+}
+
 template <class Formula>
 void check_shape(const char* face, const torch::Tensor& result, const torch::Tensor& w,
                  const std::string& path) {
@@ -59,11 +75,13 @@ void check_shape(const char* face, const torch::Tensor& result, const torch::Ten
 template <class Formula>
 torch::Tensor value_at(const Formula& formula, const torch::Tensor& w, const torch::Tensor& data,
                        const std::string& path) {
+  const int64_t writes = writes_to(w, data);
   torch::Tensor value;
   if constexpr (has_data<Formula>)
     value = formula.value(w, data);
   else
     value = formula.value(w);
+  check_unwritten<Formula>("value", writes == writes_to(w, data), path);
   if constexpr (is_separable<Formula>) check_shape<Formula>("value", value, w, path);
   return value;
 }
@@ -71,11 +89,13 @@ torch::Tensor value_at(const Formula& formula, const torch::Tensor& w, const tor
 template <class Formula>
 torch::Tensor prox_at(const Formula& formula, const torch::Tensor& w, const torch::Tensor& step,
                       const torch::Tensor& data, const std::string& path) {
+  const int64_t writes = writes_to(w, step, data);
   torch::Tensor z;
   if constexpr (has_data<Formula>)
     z = formula.prox(w, step, data);
   else
     z = formula.prox(w, step);
+  check_unwritten<Formula>("prox", writes == writes_to(w, step, data), path);
   check_shape<Formula>("prox", z, w, path);
   return z.to(w.scalar_type());
 }
@@ -85,10 +105,12 @@ torch::Tensor slope_at(const Formula& formula, const torch::Tensor& w, const tor
                        const std::string& path) {
   torch::Tensor slope;
   if constexpr (HasSlope<Formula>::value) {
+    const int64_t writes = writes_to(w, data);
     if constexpr (has_data<Formula>)
       slope = formula.slope(w, data);
     else
       slope = formula.slope(w);
+    check_unwritten<Formula>("slope", writes == writes_to(w, data), path);
     check_shape<Formula>("slope", slope, w, path);
   } else {
     const c10::InferenceMode recorded(false);
