@@ -16,8 +16,9 @@ namespace torchreg {
 //   template <class X> X prox(const X& w, const X& step) const
 //
 // or the same with torch::Tensor for X. Each returns a new tensor: one that writes to its arguments
-// is an error. Without a slope autograd finds it. A step is 0-dim or of w's shape, and where entries have steps of their own, the prox is that in their metric: the
-// minimizer z of R(z) + sum (z - w)^2 / (2 step). It may declare
+// is an error. Without a slope autograd finds it. A step is 0-dim or of w's shape, and where
+// entries have steps of their own, the prox is that in their metric: the minimizer z of R(z) + sum
+// (z - w)^2 / (2 step). It may declare
 //
 //   static constexpr const char* name = "L1";    for errors and tables
 //   static constexpr bool takes_lanes = true;    its templates do for registers too
