@@ -37,9 +37,11 @@ struct SimplexFormula {
 /// A constraint: the entries of each group are >= 0, and their sum is `radius`.
 ///
 /// radius >= 0 in units of w; an error if negative, NaN or infinite; 0 holds all at zero. Exact for
-/// one step, which does not matter, and in the metric of a step per entry. Keeps no memory; as a
-/// term of a loss it does not compile. A group with a NaN or infinite entry is left as it is.
-/// Source: Duchi, Shalev-Shwartz, Singer, Chandra 2008.
+/// one step, which does not matter, and in the metric of a step per entry. A group that is there
+/// but for the rounding of float or double stays, with its zeros; in half types, which round a sum
+/// more, it may move by that. Keeps no memory; as a term of a loss it does not compile. A group
+/// with a NaN or infinite entry is left as it is. Source: Duchi, Shalev-Shwartz, Singer, Chandra
+/// 2008.
 class Simplex : public Penalty<detail::SimplexFormula> {
  public:
   explicit Simplex(double radius, Grouping grouping = rows(), Selector selector = weights())
