@@ -742,6 +742,8 @@ TEST_CASE("Tables and errors: paths in UTF-8 are aligned, control characters are
           "größe      1\n"
           "a\\nb\\001  22\n");
   REQUIRE(torchreg::detail::literal("a\"\x1b[0m") == "\"a\\\"\\033[0m\"");
+  REQUIRE(torchreg::detail::literal("\xc2\x85\xc2\xa0\xe2\x82\x85") ==
+          "\"\\302\\205\xc2\xa0\xe2\x82\x85\"");
 }
 
 TEST_CASE("sparsity: of tensors of all kinds, in one table") {

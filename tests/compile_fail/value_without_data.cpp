@@ -1,4 +1,4 @@
-// expect: this penalty has data: they are the last argument of its value and slope too
+// expect: this penalty has data: they are the last argument of its value, slope and prox
 #include <torchreg/torchreg.hpp>
 
 struct Weighted {

@@ -87,12 +87,16 @@ template <class Formula>
 constexpr void require_data_arguments() {
   static_assert(
       !has_data<Formula> || ((HasValue<Formula>::value || !Has<ValueFace, Formula>::value) &&
-                             (HasSlope<Formula>::value || !Has<SlopeFace, Formula>::value)),
-      "this penalty has data: they are the last argument of its value and slope too");
+                             (HasSlope<Formula>::value || !Has<SlopeFace, Formula>::value) &&
+                             (HasProx<Formula>::value || !Has<ProxFace, Formula>::value)),
+      "this penalty has data: they are the last argument of its value, slope and prox");
 }
 
 template <class Formula>
 using StepInDouble = decltype(a<Formula>().prox(a<torch::Tensor>(), a<double>()));
+template <class Formula>
+using StepInDoubleWithData =
+    decltype(a<Formula>().prox(a<torch::Tensor>(), a<double>(), a<torch::Tensor>()));
 
 template <class Formula>
 using SaysConstraint = std::bool_constant<Formula::is_constraint>;
@@ -127,7 +131,9 @@ constexpr void require_value() {
 template <class Formula>
 constexpr void require_prox() {
   require_data_arguments<Formula>();
-  constexpr bool takes_number = Has<StepInDouble, Formula>::value && !HasProx<Formula>::value;
+  constexpr bool takes_number =
+      !HasProx<Formula>::value && (has_data<Formula> ? Has<StepInDoubleWithData, Formula>::value
+                                                     : Has<StepInDouble, Formula>::value);
   static_assert(!takes_number,
                 "this penalty's prox takes its step as a number, but each entry may have its own: "
                 "make it  torch::Tensor prox(const torch::Tensor& w, const torch::Tensor& step)");

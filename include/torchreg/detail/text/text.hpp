@@ -13,14 +13,24 @@
 
 namespace torchreg::detail {
 
+/// Whether a byte of UTF-8 is of a control character: of U+0000 to U+001F, or U+007F to U+009F.
+inline bool is_control(const std::string& text, std::size_t i) {
+  const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
+  const auto ends_one = [&](std::size_t k) {
+    return k > 0 && k < text.size() && byte(k - 1) == 0xc2 && byte(k) >= 0x80 && byte(k) < 0xa0;
+  };
+  return byte(i) < 0x20 || byte(i) == 0x7f || ends_one(i) || ends_one(i + 1);
+}
+
 /// The text with its control characters as C++ writes them.
 inline std::string printable(const std::string& text) {
   std::string result;
-  for (const char c : text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
     const auto byte = static_cast<unsigned char>(c);
     if (c == '\n' || c == '\t') {
       result += c == '\n' ? "\\n" : "\\t";
-    } else if (byte < 0x20 || byte == 0x7f) {  // in three octal digits, so that it ends there
+    } else if (is_control(text, i)) {  // in three octal digits, so that it ends there
       result += {'\\', char('0' + byte / 64), char('0' + byte / 8 % 8), char('0' + byte % 8)};
     } else {
       result += c;
