@@ -171,6 +171,26 @@ TEST_CASE("A point of a simplex or an L1 ball stays where steps differ by eight 
   }
 }
 
+TEST_CASE("Weights far beyond a simplex or a ball, and steps beyond all, reach its nearest point") {
+  const auto becomes = [](const auto& set, const Tensor& x, const Tensor& expected) {
+    for (const double each : {0.0, 1.0, 1e-12}) {
+      CAPTURE(x, each);
+      const Tensor w = x.clone();
+      each == 0 ? set.prox_(w, 1) : set.prox_(w, torch::full(w.sizes(), each));
+      REQUIRE(torch::allclose(w, expected, 1e-6, 0));
+    }
+  };
+  becomes(Simplex(1), torch::tensor({{1e8f, 0.0f}}), torch::tensor({{1.0f, 0.0f}}));
+  becomes(Simplex(1), torch::tensor({{-1e8f, -1e8f}}), torch::tensor({{0.5f, 0.5f}}));
+  becomes(Simplex(1e-30), torch::tensor({{1.0f, 0.5f}}), torch::tensor({{1e-30f, 0.0f}}));
+  becomes(Simplex(1e30), torch::tensor({{1.0f, 0.5f}}), torch::tensor({{5e29f, 5e29f}}));
+  becomes(L1Ball(1, rows()), torch::tensor({{-1e8f, 0.0f}}), torch::tensor({{-1.0f, 0.0f}}));
+  // What is outside the ball by few roundings is not left there, as on the simplex.
+  const Tensor w = torch::tensor({{0.5f, -0.5f * (1 + 6 * 1.1920929e-7f)}});
+  L1Ball(1, rows()).prox_(w, 1);
+  REQUIRE(w.abs().sum().item<float>() == 1);
+}
+
 TEST_CASE("A sum that is right makes no point of a simplex where an entry is negative") {
   const Tensor w = torch::tensor({{2.0, -1.0, 1.0}});
   Simplex(2).prox_(w, 1);

@@ -394,8 +394,77 @@ TEST_CASE("Device: launches do not grow with the number of tensors, nor memory w
   row("channels_last: term of L1 and its gradient", 20, gradient(of_columns(1000), L1(1)),
       gradient(of_columns(10), L1(1)), gradient(of_columns(1), L1(1)));
   row("prox_ of L1 by a step of 0", 1, prox_0(many()), prox_0(few()), prox_0(large()));
+  row("GroupLasso after Adam with memory", 1500, adam_step(many(), GroupLasso(1e-3)),
+      adam_step(few(), GroupLasso(1e-3)), adam_step(few(), GroupLasso(1e-3)));
+  row("prox_ of GroupLasso", 50, prox_(many(), GroupLasso(1e-3)), prox_(few(), GroupLasso(1e-3)),
+      prox_(large(), GroupLasso(1e-3)));
+  row("term of GroupLasso and its gradient", 60, gradient(many(), GroupLasso(1)),
+      gradient(few(), GroupLasso(1)), gradient(few(), GroupLasso(1)));
   row("term by value alone and its gradient", 30, gradient(many(), Penalty(SquareByValue())),
       gradient(few(), Penalty(SquareByValue())), gradient(few(), Penalty(SquareByValue())));
+}
+
+TEST_CASE("Device: groups of many tensors are stacked, with the numbers of each alone") {
+  using Penalties = std::vector<std::unique_ptr<ProximalStep<GroupLasso>>>;
+  const auto check = [](const GroupLasso& penalty, const std::vector<at::IntArrayRef>& shapes,
+                        bool is_stacked) {
+    torch::manual_seed(6);
+    std::vector<Tensor> list, twins;
+    for (std::size_t i = 0; i < 12; ++i) {
+      const Tensor w = 0.05 * torch::randn(shapes[i % shapes.size()], torch::kDouble);
+      list.push_back(there(w).requires_grad_());
+      twins.push_back(there(w).requires_grad_());
+    }
+    optim::Adam adam(list, optim::AdamOptions(1e-2)), alone(twins, optim::AdamOptions(1e-2));
+    ProximalStep prox(adam, list, penalty);
+    Penalties each;
+    for (const Tensor& w : twins) {
+      each.push_back(std::make_unique<ProximalStep<GroupLasso>>(alone, w, penalty));
+    }
+    int64_t launches = 0, launches_alone = 0;
+    for (int t = 0; t < 12; ++t) {
+      for (std::size_t i = 0; i < list.size(); ++i) {
+        const Tensor g = torch::randn(list[i].sizes(), torch::kDouble);
+        if (i % 3 == 0) g[0].zero_();  // dead
+        list[i].mutable_grad() = there(g), twins[i].mutable_grad() = there(g);
+      }
+      if (t == 5) list[7].mutable_grad() = twins[7].mutable_grad() = Tensor();  // stays
+      {
+        const simulated::AllowReads in_the_optimizer;
+        adam.step(), alone.step();
+      }
+      launches = cost_of([&] { prox.step(); }).launches;
+      launches_alone = cost_of([&] {
+                         for (const auto& step : each) step->step();
+                       }).launches;
+    }
+    int64_t zeros = 0, others = 0;
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      CAPTURE(i);
+      REQUIRE(torch::allclose(here(list[i]), here(twins[i]), 1e-12, 1e-15));
+      REQUIRE(torch::equal(here(list[i]) == 0, here(twins[i]) == 0));
+      zeros += (here(list[i]) == 0).sum().item<int64_t>();
+      others += (here(list[i]) != 0).sum().item<int64_t>();
+    }
+    CAPTURE(zeros, others);
+    REQUIRE((!is_stacked || (zeros > 0 && others > 0)));
+    REQUIRE((launches * 2 < launches_alone) == is_stacked);
+    REQUIRE(here(penalty(list)).item<double>() == Approx([&] {
+              double sum = 0;
+              for (const Tensor& w : twins) sum += here(penalty(w)).item<double>();
+              return sum;
+            }()));
+    const auto slopes = torch::autograd::grad({penalty(list)}, list);
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      const Tensor expected = torch::autograd::grad({penalty(twins[i])}, {twins[i]})[0];
+      REQUIRE(torch::allclose(here(slopes[i]), here(expected), 1e-12, 1e-12));
+    }
+  };
+  check(GroupLasso(0.3), {{8, 8}, {5, 8}, {8, 3}}, true);
+  check(GroupLasso(0.6, columns()), {{8, 8}, {8, 3}}, true);
+  check(GroupLasso(0.6, kernels()), {{4, 3, 3, 3}, {2, 5, 3, 3}}, true);
+  check(GroupLasso(0.3, rows().weighted(torch::rand({8}) + 1)), {{8, 8}}, false);
+  check(GroupLasso(2, by(torch::tensor({0, 1, 1, -1, 0, 2, 2, 2}))), {{8}}, false);
 }
 
 TEST_CASE("Device: a thousand tensors of 16 KiB are one batch of a prox_, and two of a term") {
@@ -446,6 +515,32 @@ TEST_CASE("Device: temporaries of every penalty of entries are thrice the tensor
   check("Box", Box(-1, 1));
   check("NonNegative(L1)", NonNegative(L1(0.1)));
   check("a user's, by value and prox", Penalty(SquareByValue()));
+}
+
+TEST_CASE("Device: a step of groups on a large tensor takes few launches, beside its own memory") {
+  const auto cost = [](const auto& penalty, int64_t rows) {
+    const auto list = parameters(1, {rows, 1 << 12});
+    optim::SGD sgd(list, optim::SGDOptions(1e-3).momentum(0.9));
+    ProximalStep prox(sgd, list, penalty);
+    Cost last{};
+    for (int t = 0; t < 2; ++t) {
+      fill_gradients(list);
+      {
+        const simulated::AllowReads in_the_optimizer;
+        sgd.step();
+      }
+      last = cost_of([&] { prox.step(); });
+    }
+    return last;
+  };
+  for (const int64_t rows : {1 << 10, 1 << 11}) {
+    CAPTURE(rows);
+    const Cost of_lasso = cost(GroupLasso(1e-3), rows), of_simplex = cost(Simplex(1), rows);
+    REQUIRE(of_lasso.launches <= 2000);  // 174 for each of some pieces
+    REQUIRE(of_simplex.launches <= 1200);
+    REQUIRE(of_lasso.bytes <= 96 << 20);
+    REQUIRE(of_simplex.bytes <= 96 << 20);
+  }
 }
 
 TEST_CASE("Device: launches do not grow where types or learning rates alternate") {

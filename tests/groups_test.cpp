@@ -1198,6 +1198,30 @@ TEST_CASE("A linked tensor that was not moved stays, and counts") {
   REQUIRE((0.1 - z) / 0.1 == Approx(std::sqrt(8.0) * z / norm).epsilon(1e-9));
 }
 
+TEST_CASE("A write to any tensor of a link forgets its groups' memory, which begins anew") {
+  for (const std::size_t written : {0, 1}) {
+    CAPTURE(written);
+    const std::vector<Tensor> both{torch::zeros({3, 2}).requires_grad_(),
+                                   torch::zeros({3}).requires_grad_()};
+    torch::optim::SGD sgd(both, torch::optim::SGDOptions(0.1));
+    ProximalStep prox(sgd, both, GroupLasso(1, linked({{"tensor 0", 0}, {"tensor 1", 0}})));
+    prox.options().memory(16);
+    const auto step = [&](double gradient) {
+      for (const Tensor& w : both) w.mutable_grad() = torch::full_like(w, gradient);
+      sgd.step();
+      prox.step();
+    };
+    for (int t = 0; t < 100; ++t) step(0.1);
+    {
+      torch::NoGradGuard no_grad;
+      both[written].fill_(0);
+    }
+    for (int t = 0; t < 100; ++t) step(0.1);
+    step(-5);  // one, against a hundred
+    for (const Tensor& w : both) REQUIRE((w == 0).all().item<bool>());
+  }
+}
+
 TEST_CASE("Links: errors name the path, the dimension and the sizes") {
   Units net;
   torch::optim::SGD sgd(net->parameters(), 0.1);

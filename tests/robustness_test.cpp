@@ -224,6 +224,20 @@ TEST_CASE("Odd tensors: small ones that are stepped together are stepped as each
   }
 }
 
+TEST_CASE("Odd tensors: views that negate are stepped, alone and among others") {
+  for (const double step : {0.0, 0.5}) {
+    torch::manual_seed(3);
+    const Tensor complex = torch::randn({6}, torch::kComplexFloat);
+    const std::vector<Tensor> list{torch::imag(torch::conj(complex.clone())), torch::randn({6}),
+                                   torch::imag(torch::conj(complex.clone())), torch::randn({6})};
+    REQUIRE(list[0].is_neg());
+    std::vector<Tensor> expected;
+    for (const Tensor& w : list) expected.push_back(soft_threshold(w, step));
+    L1(1).prox_(list, step);
+    for (std::size_t i = 0; i < list.size(); ++i) REQUIRE(torch::equal(list[i], expected[i]));
+  }
+}
+
 TEST_CASE("CUDA: a step there is the step here, after every optimizer") {
   if (!torch::cuda::is_available()) {
     WARN("skipped: no CUDA device");

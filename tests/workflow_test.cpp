@@ -225,6 +225,29 @@ TEST_CASE("stationarity: a constraint on floats is at its solution where the gra
   REQUIRE(largest(Simplex(1, rows()), -1) < 1e-3);
 }
 
+TEST_CASE("stationarity: MinSparsity keeps what it keeps of the weights as they move") {
+  const double largest =
+      stationarity(leaf(row({3, 2, 0, 0}), row({0, 0.5, 7, -3})), MinSparsity(0.5)).largest;
+  REQUIRE(near(largest, 0.5));
+  // With room for one more, the steepest entry at zero counts alone.
+  REQUIRE(
+      near(stationarity(leaf(row({3, 0, 0, 0}), row({0, 2, 1, -1})), MinSparsity(0.5)).norm, 2));
+  const std::vector<Tensor> both{leaf(row({3, 0}), row({0, 5})),
+                                 leaf(row({-2, 0}), row({-0.25, 9}))};
+  REQUIRE(near(stationarity(both, MinSparsity(0.5)).norm, 0.25));
+  REQUIRE(near(stationarity(both, MinSparsity(0.5)).largest, 0.25));
+}
+
+TEST_CASE("stationarity: padding of shorter groups takes nothing, and entries in no group count") {
+  const auto groups = by(torch::tensor({0, 0, 1, 1, 1}));
+  const Tensor w = leaf(row({0.5, 0.5, 0.2, 0.3, 0.5}), row({1, 1, 2, 2, 2}));
+  REQUIRE(near(stationarity(w, Simplex(1, groups)).largest, 0));
+  const Tensor v = leaf(row({3, 0.1, 9}), row({0, 0, 5}));
+  const auto one_in_none = by(torch::tensor({0, 0, -1}));
+  REQUIRE(near(stationarity(v, GroupLasso(0, one_in_none)).largest, 5));
+  REQUIRE(near(stationarity(v, L2Ball(100, one_in_none)).largest, 5));
+}
+
 TEST_CASE("stationarity: a user's formula by autograd, a constraint, and one of whole tensors") {
   const Tensor w = row({0, 0, 0.5, -0.5, 5, -1, 1, 1}), g = row({0.4, 3, 1, 1, 0.25, -2, 2, -2});
   const Tensor mcp = row({0, 2, 1 + (1 - 0.5 / 3), 1 - (1 - 0.5 / 3), 0.25, 0, 0, 0});
@@ -522,6 +545,9 @@ TEST_CASE("TargetSparsity: errors") {
   ProximalStep nothing(sgd, w, L0(0));
   REQUIRE(contains(error_of([&] { TargetSparsity(nothing, 0.5); }),
                    "TargetSparsity: L0 makes no zeros"));
+  ProximalStep scaled(sgd, w, L1(1).scaled_by(0));
+  REQUIRE(contains(error_of([&] { TargetSparsity(scaled, 0.5); }),
+                   "TargetSparsity: L1 makes no zeros"));
   ProximalStep count(sgd, w, L0(1));
   TargetSparsity of_a_count(count, 0.5);
   TargetSparsity control(prox, 0.5);

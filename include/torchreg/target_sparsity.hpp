@@ -134,7 +134,8 @@ class TargetSparsity<ProximalStep<Penalties...>> {
   template <std::size_t... index>
   void start(std::index_sequence<index...> /*each*/) {
     numbers_ = {prox_.template penalty<index>().factors().number()...};
-    const bool any = (makes_zeros(prox_.template penalty<index>().formula()) || ...);
+    const bool any =
+        ((numbers_[index] > 0 && makes_zeros(prox_.template penalty<index>().formula())) || ...);
     using First = std::decay_t<decltype(prox_.template penalty<0>().formula())>;
     TORCH_CHECK_VALUE(any, "TargetSparsity: ", detail::name_of<First>(), " makes no zeros");
   }

@@ -37,15 +37,15 @@ struct AnyKernel {
     return has;
   }
 
-  /// How many entries of an update it takes at once.
-  int64_t piece_size(const Operands<torch::Tensor>& tensors) const {
+  /// How many entries of an update it takes at once, beside so many copies of w.
+  int64_t piece_size(const Operands<torch::Tensor>& tensors, int copies) const {
     const torch::Tensor& w = tensors.w;
     if (w.is_cpu()) return sums ? kPiece : kPiece * at::get_num_threads();
     const auto has = presence_of(tensors);
     const bool has_type = w.scalar_type() == compute_type(w.scalar_type());
-    const int64_t all = bytes_of(w, w.numel()), staged = takes_lanes ? 0 : count_of(writes(has));
+    const int64_t all = bytes_of(w, w.numel()), room = room_beside(all);
     const int64_t entry = bytes_of(w, arrays(has) + (has_type ? 0 : count_of(has)));
-    return std::max<int64_t>(1, (room_beside(all) - staged * all) / entry);
+    return std::max(room - copies * all, room / 4) / entry;
   }
 };
 

@@ -78,6 +78,9 @@ class GroupMatrices {
     x.memory = joined(parts, &Operands<torch::Tensor>::memory);
     x.gradient = joined(parts, &Operands<torch::Tensor>::gradient);
     x.zero = parts[0].zero;
+    for (std::size_t k = 1; k < parts.size() && x.zero.defined(); ++k) {
+      x.zero = torch::minimum(x.zero, parts[k].zero);  // unknown, where that of one part is
+    }
     return x;
   }
 

@@ -89,8 +89,9 @@ class InGroups {
     const int64_t rows = std::max<int64_t>(matrices_.problem().layout().rows, 1);
     const torch::Tensor& matrix = matrices_.parts()[0].w;
     if (!groups_.takes_some || (is_one_part() && matrix.is_contiguous())) return rows;
-    constexpr int64_t kLine = 32;  // two of the cache, in floats
-    int64_t some = groups_.kernel.piece_size(matrices_.first()) /
+    constexpr int64_t kLine = 32;                     // two of the cache, in floats
+    const int copies = groups_.never_throws ? 0 : 2;  // of w and its memory
+    int64_t some = groups_.kernel.piece_size(matrices_.first(), copies) /
                    std::max<int64_t>(matrices_.problem().entries, 1);
     if (are_columns(matrix)) some = std::max<int64_t>(some / kLine, 1) * kLine;
     return std::clamp<int64_t>(some, 1, rows);

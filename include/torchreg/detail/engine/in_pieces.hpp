@@ -30,7 +30,9 @@ class InPieces {
   static void run_one(const AnyKernel& kernel, const Update& update, Outcome& outcome) {
     const torch::Tensor& w = update.tensors.w;
     if (kernel.is_separable && w.numel() == 0) return;
-    const int64_t size = kernel.piece_size(update.tensors);
+    const int copies =
+        kernel.takes_lanes ? 0 : count_of(kernel.writes(presence_of(update.tensors)));
+    const int64_t size = kernel.piece_size(update.tensors, copies);
     if (!kernel.is_separable || w.numel() <= size) {
       return run_piece(kernel, update.tensors, update.numbers, update.path(), outcome);
     }

@@ -25,6 +25,23 @@ inline void copy_all(at::TensorList to, at::TensorList from) {
 #endif
 }
 
+using Kind = std::vector<double>;
+
+/// What the updates that may be joined agree in: all but the entries of their tensors.
+inline Kind kind_of(const Update& update) {
+  Kind kind;
+  for_each_operand(
+      [&](const torch::Tensor& tensor) {
+        if (!tensor.defined()) return kind.insert(kind.end(), 3, -1), void();
+        kind.push_back(static_cast<double>(tensor.scalar_type()));
+        kind.push_back(static_cast<double>(tensor.device().type()));
+        kind.push_back(tensor.device().index());
+      },
+      update.tensors);
+  std::apply([&](const auto&... number) { (kind.push_back(number), ...); }, update.numbers.tied());
+  return kind;
+}
+
 /// The executor for many tensors: those that are alike are joined and carried out as one, as an
 /// operation of LibTorch's costs as much as thousands of entries do, and a launch on a device more.
 template <class Unit>
@@ -59,7 +76,7 @@ class Joined {
       };
       for (const std::size_t i : alike) {
         const int64_t size = updates[i].tensors.w.numel();
-        if (size > small) {
+        if (size > small || is_lazy(updates[i].tensors)) {
           rest.push_back(i);
           continue;
         }
@@ -74,24 +91,6 @@ class Joined {
   }
 
  private:
-  using Kind = std::vector<double>;
-
-  /// What the updates that may be joined agree in: all but the entries of their tensors.
-  static Kind kind_of(const Update& update) {
-    Kind kind;
-    for_each_operand(
-        [&](const torch::Tensor& tensor) {
-          if (!tensor.defined()) return kind.insert(kind.end(), 3, -1), void();
-          kind.push_back(static_cast<double>(tensor.scalar_type()));
-          kind.push_back(static_cast<double>(tensor.device().type()));
-          kind.push_back(tensor.device().index());
-        },
-        update.tensors);
-    std::apply([&](const auto&... number) { (kind.push_back(number), ...); },
-               update.numbers.tied());
-    return kind;
-  }
-
   static std::map<Kind, Indices> by_kind(const Updates& updates, const Indices& todo) {
     std::map<Kind, Indices> groups;
     for (const std::size_t i : todo) groups[kind_of(updates[i])].push_back(i);

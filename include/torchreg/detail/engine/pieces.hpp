@@ -39,6 +39,17 @@ inline bool are_dense_alike(const Operands<torch::Tensor>& tensors) {
   return are_alike;
 }
 
+/// Whether some are views that negate, which LibTorch does not write in a list.
+inline bool is_lazy(const Operands<torch::Tensor>& tensors) {
+  bool some_are = false;
+  for_each_operand(
+      [&](const torch::Tensor& tensor) {
+        some_are = some_are || (tensor.defined() && tensor.is_neg());
+      },
+      tensors);
+  return some_are;
+}
+
 /// Such a tensor as a vector, in the order of its memory.
 inline torch::Tensor as_vector(const torch::Tensor& tensor) {
   if (tensor.dim() == 1) return tensor;

@@ -41,7 +41,8 @@ void prox_all(
     const bool rests = n.rate == 0 || (is_scalar && n.rate < 1 / largest);
     if (rests && is_linked(formula)) n.rate = 0;
     if (rests && !is_linked(formula)) {
-      rested.push_back(update.tensors.w);
+      torch::Tensor& w = update.tensors.w;
+      is_lazy(update.tensors) ? void(w.add_(0.0)) : rested.push_back(w);
       resting.push_back(i);
       continue;
     }

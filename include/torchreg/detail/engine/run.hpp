@@ -5,6 +5,7 @@
 #include <torchreg/detail/engine/bind.hpp>
 #include <torchreg/detail/engine/in_groups.hpp>
 #include <torchreg/detail/engine/joined.hpp>
+#include <torchreg/detail/engine/joined_groups.hpp>
 
 namespace torchreg::detail {
 
@@ -13,7 +14,9 @@ namespace torchreg::detail {
 template <class Kernel, class ThisUnit = Unit>
 Outcome run(const Kernel& kernel, const Updates& updates, Outcome outcome = {}) {
   if constexpr (is_grouped<std::decay_t<decltype(kernel.formula)>>) {
-    InGroups<ThisUnit>::run(any_groups<ThisUnit>(kernel), problems_of(kernel.formula, updates),
+    const AnyGroups any = any_groups<ThisUnit>(kernel);
+    const auto problems = problems_of(kernel.formula, updates);
+    InGroups<ThisUnit>::run(any, JoinedGroups<ThisUnit>::run(any, problems, updates, outcome),
                             updates, outcome);
   } else {
     Indices todo(updates.size());

@@ -54,28 +54,39 @@ inline torch::Tensor threshold_onto_simplex(const torch::Tensor& a, const torch:
 }
 
 /// z >= 0 with sum z = radius.
+inline torch::Tensor nearest_on_simplex(const torch::Tensor& w, const torch::Tensor& step,
+                                        double radius) {
+  if (radius == 0 || w.size(1) == 0) return torch::zeros_like(w);
+  // Steps that are all longer by one factor are the same, and do not overflow.
+  const torch::Tensor given = step.dim() == 0 ? torch::ones_like(w) : step;
+  const torch::Tensor most = given.amax(1, /*keepdim=*/true);
+  const torch::Tensor by = given / most.masked_fill(most == 0, 1);
+  // Once more from what is left, which is small where w is far larger than the radius.
+  const torch::Tensor left = w - threshold_onto_simplex(w, by, radius) * by;
+  const torch::Tensor z = (left - threshold_onto_simplex(left, by, radius) * by).clamp_min(0);
+  // What running sums lost is taken from what stays.
+  const torch::Tensor kept = by.masked_fill(z == 0, 0), slope = sums_of(kept);
+  const torch::Tensor off = ((sums_of(z) - radius) / slope).masked_fill(slope == 0, 0);
+  return (z - off * kept).clamp_min(0);
+}
+
+/// The same; what is there but for rounding stays, its zeros too.
 inline torch::Tensor onto_simplex(const torch::Tensor& w, const torch::Tensor& step,
                                   double radius) {
-  if (radius == 0 || w.size(1) == 0) return torch::zeros_like(w);
-  const torch::Tensor by = step.dim() == 0 ? torch::ones_like(step) : step;
-  const torch::Tensor z = (w - threshold_onto_simplex(w, by, radius) * by).clamp_min(0);
-  // What is off by rounding, as where w is far larger than the radius, is taken from what stays.
-  const torch::Tensor kept = by.expand_as(w).masked_fill(z == 0, 0), slope = sums_of(kept);
-  const torch::Tensor off = ((sums_of(z) - radius) / slope).masked_fill(slope == 0, 0);
-  // What is there but for rounding stays: its zeros too.
   const double rounding =
       8 * (w.scalar_type() == torch::kDouble ? std::numeric_limits<double>::epsilon()
                                              : std::numeric_limits<float>::epsilon());
+  if (w.size(1) == 0) return w;
   const torch::Tensor is_there =
       ((sums_of(w) - radius).abs() <= rounding * radius) & (w.amin(1, /*keepdim=*/true) >= 0);
-  return w.where(is_there, (z - off * kept).clamp_min(0));
+  return w.where(is_there, nearest_on_simplex(w, step, radius));
 }
 
 /// sum |z| <= radius.
 inline torch::Tensor onto_l1_ball(const torch::Tensor& w, const torch::Tensor& step,
                                   double radius) {
   const torch::Tensor a = w.abs(), is_inside = a.sum(1, /*keepdim=*/true) <= radius;
-  return w.where(is_inside, w.sign() * onto_simplex(a, step, radius));
+  return w.where(is_inside, w.sign() * nearest_on_simplex(a, step, radius));
 }
 
 /// Where an entry is one of the k largest of its row; of equal ones the lower index.

@@ -48,25 +48,30 @@ inline torch::Tensor small_step_like(const torch::Tensor& w, const torch::Tensor
   return ratio.where((ratio > 0) & ratio.isfinite(), torch::full_like(ratio, kSmallStep));
 }
 
+/// Whether distances are those of its slope, but for zeros; else all are found by its prox.
+template <class Formula>
+constexpr bool is_by_slope = has_slope<Formula> && !has_other_kinks<Formula>;
+
 /// The distance of -gradient to the subdifferential of R times its factors at each entry of w,
-/// which is stored in that type.
+/// which is stored in that type. With a given step, whose 0 is of padding, that is the small one.
 template <class Formula>
 torch::Tensor distance_at(const Formula& formula, const Operands<torch::Tensor>& x,
                           const Numbers& n, const std::string& path, torch::ScalarType stored) {
   const auto has = presence_of(x);
-  constexpr bool by_slope = has_slope<Formula> && !has_other_kinks<Formula>;
+  constexpr bool by_slope = is_by_slope<Formula>;
   torch::Tensor off_zero;
   if constexpr (by_slope) {
     off_zero = (x.gradient + scaled(slope_at(formula, x.w, x.data, path), x, n, has)).abs();
     if constexpr (!HasProx<Formula>::value) return off_zero;
   }
   if constexpr (HasProx<Formula>::value) {
-    const torch::Tensor small =
-        by_slope ? number_like(x.w, kSmallStep) : small_step_like(x.w, x.gradient, stored);
+    const torch::Tensor small = has.given  ? x.given
+                                : by_slope ? number_like(x.w, kSmallStep)
+                                           : small_step_like(x.w, x.gradient, stored);
     const torch::Tensor step = scaled(small, x, n, has);
     const torch::Tensor moved = x.w - small * x.gradient;
     const torch::Tensor z = prox_at(formula, moved, step, x.data, path).where(step > 0, moved);
-    const torch::Tensor by_prox = (z - x.w).abs() / small;
+    const torch::Tensor by_prox = ((z - x.w).abs() / small).masked_fill(small == 0, 0);
     return by_slope ? by_prox.where(x.w == 0, off_zero) : by_prox;
   }
 }
@@ -96,26 +101,50 @@ struct Distances {
   torch::Tensor rows;
 };
 
+/// The distance at each entry of groups, and of entries in none.
+template <class Formula>
+torch::Tensor distance_of_groups(const Formula& formula, Operands<torch::Tensor> x,
+                                 const Problem& problem, const Update& first) {
+  const auto& layout = problem.layout();
+  const auto stored = first.tensors.w.scalar_type();
+  const torch::Tensor of_others = x.gradient.abs();  // where nothing takes them
+  if (!has_weights<Formula>) {
+    x.w = x.w.narrow(0, 0, layout.groups), x.gradient = x.gradient.narrow(0, 0, layout.groups);
+  }
+  x.data = weights_of(formula, problem, x.w.options());
+  const torch::Tensor padding = layout.padding();
+  if (rests_in_padding<Formula> && padding.defined()) {
+    x.given = small_step_like(x.w, x.gradient, stored)
+                  .expand_as(x.w)
+                  .masked_fill(padding.narrow(0, 0, x.w.size(0)), 0);
+  }
+  const auto distance = distance_at(formula, x, first.numbers, first.path(), stored);
+  const int64_t count = distance.size(0);
+  return torch::cat({distance, of_others.narrow(0, count, layout.rows - count)});
+}
+
 template <class Formula>
 void append_distances_of_groups(const Formula& formula, const Updates& updates,
                                 std::vector<Distances>& all) {
-  for (const Problem& problem : problems_of(formula, updates)) {
+  const auto parameter_of = [&](std::size_t i) -> const Parameter& {
+    return *updates[i].parameter;
+  };
+  // With entries in no group, also where the formula does not take them.
+  for (const Problem& problem :
+       problems_of(name_of<Formula>(), formula.grouping, updates.size(), parameter_of)) {
     const Update& first = updates[problem.parts[0].index];
     const auto exact = first.tensors.w.options().dtype(exact_type(first.tensors.w));
     Operands<torch::Tensor> x;
     x.w = matrix_of(problem, [&](std::size_t i) { return updates[i].tensors.w.to(exact); });
     x.gradient =
         matrix_of(problem, [&](std::size_t i) { return updates[i].tensors.gradient.to(exact); });
-    x.data = weights_of(formula, problem, exact);
     if (x.w.numel() == 0) {
       all.push_back({first.path(), torch::zeros({1, 3}, exact)});
       continue;
     }
-    const torch::Tensor number = x.w - x.w;
-    const auto stored = first.tensors.w.scalar_type();
-    const auto distance = distance_at(formula, x, first.numbers, first.path(), stored) + number;
-    torch::Tensor of_group = distance.square().sum(1).sqrt();
     const auto& layout = problem.layout();
+    const torch::Tensor distance = distance_of_groups(formula, x, problem, first) + (x.w - x.w);
+    torch::Tensor of_group = distance.square().sum(1).sqrt();
     if (layout.rows > layout.groups) {  // entries in no group count alone
       const int64_t others = layout.rows - layout.groups;
       of_group.narrow(0, layout.groups, others)
@@ -128,6 +157,32 @@ void append_distances_of_groups(const Formula& formula, const Updates& updates,
   }
 }
 
+/// Gives the updates one small step, and the data that a formula finds from all as they are after
+/// it: those of w itself could bound what has moved by what it was.
+template <class Formula>
+void bind_moved(const Formula& formula, Updates& updates) {
+  torch::Tensor small;
+  Tensors moved, steps;
+  for (const Update& update : updates) {
+    const torch::Tensor& w = update.tensors.w;
+    const auto type = exact_type(w);
+    const torch::Tensor own =
+        small_step_like(w.to(type), update.tensors.gradient.to(type), w.scalar_type());
+    small = small.defined() ? torch::minimum(small, own.to(small.options())) : own;
+  }
+  for (Update& update : updates) {
+    const auto options = update.tensors.w.options().dtype(exact_type(update.tensors.w));
+    update.tensors.given = small.to(options);
+    moved.push_back(update.tensors.w.to(options) -
+                    update.tensors.given * update.tensors.gradient.to(options));
+    steps.push_back(update.tensors.given.expand_as(moved.back()));
+  }
+  const Tensors data = formula.data(moved, steps);
+  for (std::size_t i = 0; i < updates.size(); ++i) {
+    updates[i].tensors.data = data[i].to(moved[i].options()).expand_as(moved[i]);
+  }
+}
+
 template <class Formula>
 void append_distances(const Formula& formula, Updates updates, std::vector<Distances>& all) {
   for (auto& [tensors, numbers, parameter] : updates) {
@@ -136,7 +191,11 @@ void append_distances(const Formula& formula, Updates updates, std::vector<Dista
     numbers.rate = kSmallStep;
   }
   if constexpr (is_grouped<Formula>) return append_distances_of_groups(formula, updates, all);
-  bind_all(formula, updates, /*with_steps=*/true);
+  if constexpr (has_data_of_all<Formula> && !is_by_slope<Formula>) {
+    bind_moved(formula, updates);
+  } else {
+    bind_all(formula, updates, /*with_steps=*/true);
+  }
   for (const auto& update : updates) {
     std::vector<torch::Tensor> rows;
     const auto add = [&](const Operands<torch::Tensor>& piece) {
