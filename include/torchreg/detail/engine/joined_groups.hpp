@@ -22,21 +22,21 @@ class JoinedGroups {
  public:
   /// Carries out those of `problems` that are alike and small; returns the others, and those for
   /// which the formula throws: why, each alone tells.
-  static std::vector<Problem> run(const AnyGroups& groups, const std::vector<Problem>& problems,
+  static std::vector<Problem> run(const AnyGroups& groups, std::vector<Problem> problems,
                                   const Updates& updates, Outcome& outcome) {
-    if (!groups.takes_some) return problems;
+    if (!groups.takes_some || problems.size() < 2) return problems;
     std::vector<Problem> rest;
     std::map<Kind, std::vector<Problem>> alike;
     int64_t largest = 0;
-    for (const Problem& problem : problems) {
+    for (Problem& problem : problems) {
       const Update& update = updates[problem.parts[0].index];
       if (!may_join(groups, problem, update)) {
-        rest.push_back(problem);
+        rest.push_back(std::move(problem));
         continue;
       }
       Kind kind = kind_of(update);
       kind.push_back(static_cast<double>(problem.entries));
-      alike[kind].push_back(problem);
+      alike[kind].push_back(std::move(problem));
       largest = std::max(largest, bytes_of(update.tensors.w, update.tensors.w.numel()));
     }
     for (const auto& [kind, all] : alike) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <numeric>
+#include <utility>
 
 #include <torchreg/detail/engine/bind.hpp>
 #include <torchreg/detail/engine/in_groups.hpp>
@@ -15,9 +16,9 @@ template <class Kernel, class ThisUnit = Unit>
 Outcome run(const Kernel& kernel, const Updates& updates, Outcome outcome = {}) {
   if constexpr (is_grouped<std::decay_t<decltype(kernel.formula)>>) {
     const AnyGroups any = any_groups<ThisUnit>(kernel);
-    const auto problems = problems_of(kernel.formula, updates);
-    InGroups<ThisUnit>::run(any, JoinedGroups<ThisUnit>::run(any, problems, updates, outcome),
-                            updates, outcome);
+    auto problems = problems_of(kernel.formula, updates);
+    problems = JoinedGroups<ThisUnit>::run(any, std::move(problems), updates, outcome);
+    InGroups<ThisUnit>::run(any, problems, updates, outcome);
   } else {
     Indices todo(updates.size());
     std::iota(todo.begin(), todo.end(), std::size_t{0});
