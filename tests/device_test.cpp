@@ -470,7 +470,7 @@ TEST_CASE("Device: groups of many tensors are stacked, with the numbers of each 
 TEST_CASE("Device: a thousand tensors of 16 KiB are one batch of a prox_, and two of a term") {
   const auto list = parameters(1000, {64, 64});
   REQUIRE(cost_of([&] { L1(1e-3).prox_(list, 0.1); }).launches <= 12);
-  REQUIRE(cost_of([&] { torch::autograd::grad({L1(1)(list)}, list); }).launches <= 24);
+  REQUIRE(cost_of([&] { torch::autograd::grad({L1(1)(list)}, list); }).launches <= 26);
 }
 
 TEST_CASE("Device: temporaries of every penalty of entries are thrice the tensor at most") {
