@@ -16,6 +16,7 @@ namespace detail {
 struct L1Formula {
   static constexpr const char* name = "L1";
   static constexpr bool takes_lanes = true;
+  static constexpr bool has_constant_slope = true;
   double lambda;
 
   std::vector<Strength> strengths() const { return {{"lambda", lambda}}; }

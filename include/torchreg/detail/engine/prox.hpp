@@ -82,16 +82,16 @@ struct Prox {
         has.moment ? adaptive_steps(formula, x, n, has, path) : plain_steps(x, n, has);
     const X step = scaled(steps.step, x, n, has);
     const auto moves = moves_of(x, step, steps.may_rest, n, has);
-    X z = as_stored(prox_of(x, step, path), stored);
+    X z = stored_as(prox_of(x, step, path), stored);
     if (has.memory) {
       auto veto = veto_of(formula, x, steps, step, n, has, path);
       z = zeroed<Formula>(z, veto.held);
-      if (some_stay(moves, has)) z = z.where(moves, x.w);
+      if (some_stay(moves, has)) z = z.where(moves, stored_as(x.w, stored));
       X memory = veto.averaged.masked_fill_(z != 0, kInf);
       if (may_vanish(x.w, n, has)) memory = memory.where(steps.inverse < kInf, x.memory);
       x.memory = memory;
     } else if (some_stay(moves, has)) {
-      z = z.where(moves, x.w);
+      z = z.where(moves, stored_as(x.w, stored));
     }
     x.w = z;
   }

@@ -62,17 +62,28 @@ TORCHREG_INLINE bool some_are_odd(const X& moment) {
   return (moment == 0).any();
 }
 
-/// The root of a second moment, or the pull where that is 0. On a device, where nothing asks
-/// whether the steps of a penalty with a kink are numbers, also where it is none.
-template <class Formula>
-torch::Tensor root_or_pull(const torch::Tensor& root, const torch::Tensor& pull,
-                           const torch::Tensor& moment) {
-  const bool asks = moment.is_cpu() || !has_kink<Formula>;
-  return asks ? pull.where(moment == 0, root) : root.where(moment > 0, pull);
+/// The root of a second moment, or the pull of the penalty's slope where that is 0. On a device,
+/// where nothing asks whether the steps of a penalty with a kink are numbers, also where it is
+/// none.
+template <class Formula, class Has, class Path>
+torch::Tensor root_or_pull(const Formula& formula, const torch::Tensor& root,
+                           const Operands<torch::Tensor>& x, const Numbers& n, const Has& has,
+                           const Path& path) {
+  const bool asks = x.moment.is_cpu() || !has_kink<Formula>;
+  if constexpr (has_constant_slope<Formula>) {  // in half of the launches, an ulp off
+    if (!asks && !has.factor) {
+      return root.masked_fill_((x.moment > 0).logical_not_(), formula.kink() * n.strength * n.pull);
+    }
+  }
+  const torch::Tensor slope = slope_at(formula, x.w, x.data, path);
+  const torch::Tensor pull = scaled(slope.abs(), x, n, has) * n.pull;
+  return asks ? pull.where(x.moment == 0, root) : root.where(x.moment > 0, pull);
 }
-template <class Formula, class X>
-TORCHREG_INLINE X root_or_pull(const X& root, const X& pull, const X& moment) {
-  return pull.where(moment == 0, root);
+template <class Formula, class X, class Has, class Path>
+TORCHREG_INLINE X root_or_pull(const Formula& formula, const X& root, const Operands<X>& x,
+                               const Numbers& n, const Has& has, const Path& path) {
+  const X pull = scaled(slope_at(formula, x.w, x.data, path).abs(), x, n, has) * n.pull;
+  return pull.where(x.moment == 0, root);
 }
 
 /// 1 / step and step of entries with a second moment.
@@ -91,10 +102,7 @@ TORCHREG_INLINE Steps<X> adaptive_steps(const Formula& formula, const Operands<X
     return {inverse.reciprocal(), inverse, true};
   } else {
     const bool are_odd = some_are_odd(x.moment);
-    if (are_odd) {
-      const X pull = scaled(slope_at(formula, x.w, x.data, path).abs(), x, n, has) * n.pull;
-      root = root_or_pull<Formula>(root, pull, x.moment);
-    }
+    if (are_odd) root = root_or_pull(formula, root, x, n, has, path);
     const X inverse = (root + n.eps).mul_(n.inverse_scale);
     X step = inverse.reciprocal();
     // A penalty with a kink changes nothing where it has no slope, by any step whose products with

@@ -112,6 +112,16 @@ constexpr bool has_kink = [] {
 }();
 
 template <class Formula>
+using SaysConstantSlope = std::bool_constant<Formula::has_constant_slope>;
+
+/// Whether it is as steep everywhere as beside 0.
+template <class Formula>
+constexpr bool has_constant_slope = [] {
+  if constexpr (Has<SaysConstantSlope, Formula>::value) return Formula::has_constant_slope;
+  return false;
+}();
+
+template <class Formula>
 using SaysZeros = decltype(bool(a<Formula>().makes_zeros()));
 
 /// Whether zeros remember what holds them.

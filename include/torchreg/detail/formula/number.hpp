@@ -37,6 +37,15 @@ inline torch::Tensor in_compute_type(const torch::Tensor& tensor) {
   return tensor.to(compute_type(tensor.scalar_type()));
 }
 
+/// z in the type that it is stored in: the same where that is z's own.
+inline torch::Tensor stored_as(const torch::Tensor& z, torch::ScalarType type) {
+  return z.to(type);
+}
+template <class X>
+TORCHREG_INLINE X stored_as(const X& z, torch::ScalarType /*of the register*/) {
+  return z;
+}
+
 /// Rounds z as w's type will, so that what becomes 0 there is a zero here.
 inline torch::Tensor as_stored(const torch::Tensor& z, torch::ScalarType type) {
   return z.to(type).to(z.scalar_type());
