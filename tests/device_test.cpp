@@ -475,7 +475,7 @@ TEST_CASE("Device: a thousand tensors of 16 KiB are one batch of a prox_, and tw
   REQUIRE(cost_of([&] { torch::autograd::grad({L1(1)(list)}, list); }).launches <= 26);
 }
 
-TEST_CASE("Device: temporaries of every penalty of entries are thrice the tensor at most") {
+TEST_CASE("Device: temporaries of penalties of entries are thrice the tensor at most") {
   constexpr double kLargest = 32 << 20, kMost = 3 * kLargest;
   std::printf("%-44s%10s%10s%10s\n", "device: MiB beside a tensor of 32", "prox_", "after Adam",
               "gradient");
@@ -538,7 +538,7 @@ TEST_CASE("Device: a step of groups on a large tensor takes few launches, beside
   for (const int64_t rows : {1 << 10, 1 << 11}) {
     CAPTURE(rows);
     const Cost of_lasso = cost(GroupLasso(1e-3), rows), of_simplex = cost(Simplex(1), rows);
-    REQUIRE(of_lasso.launches <= 2000);  // 174 for each of some pieces
+    REQUIRE(of_lasso.launches <= 2000);  // of some pieces
     REQUIRE(of_simplex.launches <= 1200);
     REQUIRE(of_lasso.bytes <= 96 << 20);
     REQUIRE(of_simplex.bytes <= 96 << 20);

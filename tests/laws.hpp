@@ -38,9 +38,8 @@ struct Case {
   bool is_even = true;
 };
 
-/// prox.step() with a step per entry, which Adagrad's second moment tells: (1 / step)^2 at a rate
-/// of
-/// 1. In lanes, as a given step per entry is not.
+/// prox.step() with a step per entry, which Adagrad's second moment tells: (1 / step)^2, where its
+/// rate is 1. In lanes, as a given step per entry is not.
 template <class Penalty>
 void prox_after_adagrad(const Penalty& penalty, const Tensor& w, const Tensor& step) {
   const Tensor before = w.detach().clone(), leaf = w.detach().requires_grad_();

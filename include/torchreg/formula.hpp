@@ -37,6 +37,8 @@ namespace torchreg {
 //                                                Its prox must leave w where the step or the slope
 //                                                is 0, keep NaN and infinities, and return a tensor
 //                                                of its own
+//   static constexpr bool has_constant_slope = true;  with a kink(), as steep as that wherever w is
+//                                                not 0: fewer launches on a device
 //   std::vector<Strength> strengths() const;     checked at each use
 //   torch::Tensor data(const Parameter& parameter) const;
 //   std::vector<torch::Tensor> data(const std::vector<torch::Tensor>& w,

@@ -123,6 +123,15 @@ Updates updates_of(const Formula& formula, const Factors& factors, const Paramet
   return updates;
 }
 
+/// The data that a formula finds from all parameters, of as many tensors.
+template <class Formula>
+Tensors data_of_all(const Formula& formula, const Tensors& all, const Tensors& steps) {
+  Tensors data = formula.data(all, steps);
+  TORCH_CHECK_VALUE(data.size() == all.size(), name_of<Formula>(), ": data returned ", data.size(),
+                    " tensors for ", all.size());
+  return data;
+}
+
 /// Gives the updates the data that a formula finds from all parameters, and their steps.
 template <class Formula>
 void bind_all([[maybe_unused]] const Formula& formula, [[maybe_unused]] Updates& updates,
@@ -133,9 +142,7 @@ void bind_all([[maybe_unused]] const Formula& formula, [[maybe_unused]] Updates&
       all.push_back(in_compute_type(tensors.w.detach()));
       if (with_steps) steps.push_back(step_of_each(tensors, numbers, tensors.w));
     }
-    const Tensors data = formula.data(all, steps);
-    TORCH_CHECK_VALUE(data.size() == updates.size(), name_of<Formula>(), ": data returned ",
-                      data.size(), " tensors for ", updates.size());
+    const Tensors data = data_of_all(formula, all, steps);
     for (std::size_t i = 0; i < updates.size(); ++i) {
       updates[i].tensors.data = data_for<Formula>(data[i], *updates[i].parameter);
     }

@@ -70,7 +70,7 @@ torch::Tensor root_or_pull(const Formula& formula, const torch::Tensor& root,
                            const Operands<torch::Tensor>& x, const Numbers& n, const Has& has,
                            const Path& path) {
   const bool asks = x.moment.is_cpu() || !has_kink<Formula>;
-  if constexpr (has_constant_slope<Formula>) {  // in half of the launches, an ulp off
+  if constexpr (has_constant_slope<Formula>) {  // in three launches, not six
     if (!asks && !has.factor) {
       return root.masked_fill_((x.moment > 0).logical_not_(), formula.kink() * n.strength * n.pull);
     }

@@ -177,7 +177,7 @@ void bind_moved(const Formula& formula, Updates& updates) {
                     update.tensors.given * update.tensors.gradient.to(options));
     steps.push_back(update.tensors.given.expand_as(moved.back()));
   }
-  const Tensors data = formula.data(moved, steps);
+  const Tensors data = data_of_all(formula, moved, steps);
   for (std::size_t i = 0; i < updates.size(); ++i) {
     updates[i].tensors.data = data[i].to(moved[i].options()).expand_as(moved[i]);
   }
