@@ -37,7 +37,7 @@ class Parameters {
       : Parameters(std::vector<torch::Tensor>(tensors)) {}
   Parameters(const std::vector<torch::Tensor>& tensors) {
     for (std::size_t i = 0; i < tensors.size(); ++i) {
-      append({"tensor " + std::to_string(i), tensors[i]});
+      append({c10::str("tensor ", i), tensors[i]});
     }
   }
   explicit Parameters(const std::vector<Parameter>& parameters) {

@@ -66,8 +66,8 @@ class Selector {
 
   friend Selector operator!(const Selector& a) {
     return Selector({[a](const auto& aliases) { return !a.rule().holds(aliases); },
-                     "!" + a.rule().text_within(detail::Binding::kUnary), detail::Binding::kUnary,
-                     a.rule().check_names});
+                     c10::str("!", a.rule().text_within(detail::Binding::kUnary)),
+                     detail::Binding::kUnary, a.rule().check_names});
   }
 
   friend Selector operator&&(const Selector& a, const Selector& b) {

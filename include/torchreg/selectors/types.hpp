@@ -41,7 +41,7 @@ inline std::string holder_name(const torch::nn::Module& module) {
 template <class Module>
 Selector of_type() {
   using Implementation = typename detail::Implementation<Module>::type;
-  const std::string text = "of_type<" + detail::qualified_name(typeid(Module)) + ">()";
+  const std::string text = c10::str("of_type<", detail::qualified_name(typeid(Module)), ">()");
   const auto owned = [](const Parameter& p) {
     return dynamic_cast<const Implementation*>(p.owner) != nullptr;
   };

@@ -12,7 +12,7 @@ namespace torchreg {
 /// `describe()` shows. The predicate sees a tied tensor once under each of its paths.
 template <class Predicate>
 Selector where(Predicate predicate, const std::string& text) {
-  return Selector(std::move(predicate), "where(" + detail::literal(text) + ")");
+  return Selector(std::move(predicate), c10::str("where(", detail::literal(text), ")"));
 }
 
 }  // namespace torchreg

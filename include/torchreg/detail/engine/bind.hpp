@@ -64,10 +64,10 @@ Bound bound_to([[maybe_unused]] const Formula& formula, const Factors& factors,
   bound.strength = factor.number;
   if (factor.is_tensor) {
     const bool is_entrywise = is_separable<Formula> && (has_slope<Formula> || is_count<Formula>);
-    TORCH_CHECK_VALUE(is_entrywise, name_of<Formula>(),
-                      ": a factor per entry is for separable penalties; ",
-                      is_grouped<Formula> ? "give the grouping weights"
-                                          : "let " + literal(parameter.path) + " have a number");
+    TORCH_CHECK_VALUE(
+        is_entrywise, name_of<Formula>(), ": a factor per entry is for separable penalties; ",
+        is_grouped<Formula> ? "give the grouping weights"
+                            : c10::str("let ", literal(parameter.path), " have a number"));
     const std::string what = c10::str(name_of<Formula>(), ": factors");
     const torch::Tensor entries = constants_for(what, factor.entries, parameter);
     const double largest = std::sqrt(largest_of(entries.scalar_type()));  // of a product's factors

@@ -46,7 +46,7 @@ inline std::string literal(const std::string& text) {
     if (c == '"' || c == '\\') escaped += '\\';
     escaped += c;
   }
-  return '"' + printable(escaped) + '"';
+  return c10::str('"', printable(escaped), '"');
 }
 
 inline std::string literals(const std::vector<std::string>& texts) {
@@ -112,8 +112,8 @@ inline std::string did_you_mean(const std::string& name, const std::vector<std::
     others.push_back(ranked[i].second);
   }
   if (ranked.empty()) return "";
-  return "; did you mean " + literal(ranked[0].second) + "?" +
-         (others.empty() ? "" : " (or " + literals(others) + ")");
+  return c10::str("; did you mean ", literal(ranked[0].second), "?",
+                  others.empty() ? "" : c10::str(" (or ", literals(others), ")"));
 }
 
 }  // namespace torchreg::detail
