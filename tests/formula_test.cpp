@@ -452,6 +452,15 @@ TEST_CASE("A formula with a tensor of its own fits few rows as well as many") {
   }
 }
 
+TEST_CASE("A formula with a tensor of its own that fits a piece by chance is refused") {
+  for (const int64_t pieces : {2, 3}) {
+    const Tensor w = torch::ones({pieces * 32000});
+    const Penalty halves(Columns{torch::zeros({32000})});
+    REQUIRE(!error_of([&] { halves.prox_(w, 1); }).empty());
+    REQUIRE(!error_of([&] { halves(w); }).empty());
+  }
+}
+
 TEST_CASE("A formula with a number for each row makes no matrix of rows and pieces") {
   const int64_t rows = 20000;
   const Tensor thresholds = torch::arange(4.0).to(torch::kFloat).repeat({rows / 4}).unsqueeze(1);

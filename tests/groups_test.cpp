@@ -1243,6 +1243,9 @@ TEST_CASE("Links: errors name the path, the dimension and the sizes") {
   REQUIRE(contains(error_of([&] { links.add({{"b", 0}, {"a", 0}}); }), "\"a\" is in two links"));
   REQUIRE(links.selector().describe() == "linked(\"a\")");  // as before
   links.add({{"b", 0}});
+  REQUIRE(error_of([&] {
+            sparsity(*net, linked({{"fc1.wieght", 0}}));
+          }).find("did you mean") != std::string::npos);
   net->fc1->bias.set_requires_grad(false);
   REQUIRE(contains(error(units()), "fc1.bias"));
   net->fc1->bias.set_requires_grad(true);
@@ -1263,6 +1266,11 @@ TEST_CASE("Links: errors name the path, the dimension and the sizes") {
   REQUIRE(contains(error_of([&] { differ.step(); }),
                    "GroupMCP has no exact prox for a step per entry"));
   REQUIRE(torch::equal(before, net->fc1->weight));
+  for (auto& group : two.param_groups()) {
+    static_cast<torch::optim::SGDOptions&>(group.options()).lr(0.1);
+  }
+  differ.step();  // what was refused was not noted
+  REQUIRE(!torch::equal(before, net->fc1->weight));
   torch::optim::Adam adam(net->parameters(), 0.1);
   REQUIRE(
       error_of([&] { ProximalStep prox(adam, net, GroupSCAD(1)); }) ==
@@ -1270,6 +1278,53 @@ TEST_CASE("Links: errors name the path, the dimension and the sizes") {
       "SGD with momentum");
   REQUIRE(contains(error_of([&] { ProximalStep prox(adam, net, Nuclear(1)); }),
                    "; use SGD with momentum"));
+}
+
+TEST_CASE("A link names a tied tensor by its first path") {
+  struct Tied : torch::nn::Module {
+    Tied() {
+      encoder = register_module("encoder", torch::nn::Linear(4, 4));
+      decoder = register_module("decoder", torch::nn::Linear(4, 4));
+      decoder->weight = decoder->register_parameter("tied", encoder->weight);
+    }
+    torch::nn::Linear encoder{nullptr}, decoder{nullptr};
+  };
+  const Tied net;
+  const Links second = linked({{"encoder.bias", 0}, {"decoder.tied", 0}});
+  const std::string what =
+      "linked: \"decoder.tied\" is a second path of \"encoder.weight\"; name it by the first";
+  torch::optim::SGD sgd(net.parameters(), 0.1);
+  REQUIRE(error_of([&] { ProximalStep prox(sgd, net, GroupLasso(1, second)); }) == what);
+  REQUIRE(error_of([&] { GroupLasso(1, second)(net); }) == what);
+  REQUIRE(error_of([&] { sparsity(net, second); }) == what);
+  REQUIRE(sparsity(net, linked({{"encoder.bias", 0}, {"encoder.weight", 0}})).groups == 4);
+}
+
+TEST_CASE("A state of other groups, or of entries, is not loaded") {
+  Tensor w = torch::eye(4).requires_grad_();
+  torch::optim::SGD sgd({w}, torch::optim::SGDOptions(0.1));
+  ProximalStep by_rows(sgd, w, GroupLasso(0.1)), by_columns(sgd, w, GroupLasso(0.1, columns()));
+  ProximalStep along_rows(sgd, w, SparseGroupLasso(0.1, 0.1, along(0)));
+  ProximalStep entries(sgd, w, L1(0.1));
+  const auto indexed = [&](const std::vector<int64_t>& numbers) {
+    return GroupLasso(0.1, by(torch::tensor(numbers, torch::kLong).view({4, 1})));
+  };
+  ProximalStep of_index(sgd, w, indexed({0, 0, 1, 1})), of_other(sgd, w, indexed({0, 1, 0, 1}));
+  w.mutable_grad() = torch::zeros({4, 4});
+  sgd.step();
+  by_rows.step();
+  const std::string of_rows = support::saved(by_rows);
+  REQUIRE(error_of([&] { support::load(by_columns, of_rows); }) ==
+          "ProximalStep: the saved state is of \"tensor 0\" [4, 4] in groups of [1, 4] where this "
+          "one has \"tensor 0\" [4, 4] in groups of [4, 1]");
+  REQUIRE(contains(error_of([&] { support::load(entries, of_rows); }),
+                   "in groups of [1, 4] where this one has \"tensor 0\" [4, 4]"));
+  REQUIRE(contains(error_of([&] { support::load(by_rows, support::saved(entries)); }),
+                   "is of \"tensor 0\" [4, 4] where"));
+  REQUIRE(contains(error_of([&] { support::load(of_other, support::saved(of_index)); }),
+                   "in 2 groups by index"));
+  support::load(of_index, support::saved(of_index));
+  support::load(along_rows, of_rows);  // the same groups under another name, of another penalty
 }
 
 TEST_CASE("Weights are refused by formulas that take none") {

@@ -741,6 +741,15 @@ TEST_CASE("Tables and errors: paths in UTF-8 are aligned, control characters are
           "path       n\n"
           "größe      1\n"
           "a\\nb\\001  22\n");
+  torchreg::detail::Table wide({"path", "n"});
+  wide.row({"重み", "1"});  // two columns each, in a terminal
+  wide.row({"e\u0301te", "2"});
+  wide.row({"\U0001f600", "3"});
+  REQUIRE(wide.str() ==
+          "path  n\n"
+          "重み  1\n"
+          "e\u0301te   2\n"
+          "\U0001f600    3\n");
   REQUIRE(torchreg::detail::literal("a\"\x1b[0m") == "\"a\\\"\\033[0m\"");
   REQUIRE(torchreg::detail::literal("\xc2\x85\xc2\xa0\xe2\x82\x85") ==
           "\"\\302\\205\xc2\xa0\xe2\x82\x85\"");

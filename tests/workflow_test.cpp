@@ -529,6 +529,20 @@ TEST_CASE("TargetSparsity: a state that is loaded looks when the saved one would
   REQUIRE(again.factor() > 1);
 }
 
+TEST_CASE("TargetSparsity: after a tensor has become smaller it says to construct anew") {
+  const Tensor w = torch::ones({4, 3}).requires_grad_();
+  optim::SGD sgd({w}, optim::SGDOptions(0.1));
+  ProximalStep prox(sgd, w, GroupLasso(1));
+  TargetSparsity of_rows(prox, 0.5, rows()), of_entries(prox, 0.5);
+  w.set_data(torch::ones({2, 3}));
+  for (TargetSparsity<ProximalStep<GroupLasso>>* target : {&of_rows, &of_entries}) {
+    target->options().every(1);
+    REQUIRE(error_of([&] { target->step(); }) ==
+            "ProximalStep: \"tensor 0\" has changed its shape; construct anew");
+    REQUIRE(!error_of([&] { target->zeros(); }).empty());
+  }
+}
+
 TEST_CASE("TargetSparsity: errors") {
   const Tensor w = torch::ones({4}).requires_grad_();
   optim::SGD sgd({w}, optim::SGDOptions(0.1));

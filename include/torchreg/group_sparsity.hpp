@@ -81,7 +81,11 @@ inline Sparsity sparsity(const Parameters& parameters, const Grouping& grouping)
 /// linked.
 template <class Module, class = detail::IfNoTensors<Module>>
 Sparsity sparsity(const Module& module, const Grouping& grouping) {
-  return sparsity(detail::floating_parameters(detail::as_module(module)), grouping);
+  const auto& all = detail::as_module(module);
+  if (grouping.links() != nullptr) {
+    grouping.links()->selector().rule().check_names(detail::parameters_of(all));
+  }
+  return sparsity(detail::floating_parameters(all), grouping);
 }
 
 }  // namespace torchreg

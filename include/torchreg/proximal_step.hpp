@@ -75,7 +75,10 @@ class ProximalStep {
     const auto readings = ledger_.read();
     const auto moves = ledger_.moves(readings);
     const bool due = calls_ + 1 >= options_.every();
-    if (due) ledger_.allocate_memory(penalties_.have_memory(), options_.memory());
+    if (due) {
+      detail::check_steps(ledger_.entries(), readings, moves, gradient_scale, penalties_);
+      ledger_.allocate_memory(penalties_.have_memory(), options_.memory());
+    }
     ledger_.note(readings, moves, gradient_scale);
     ++calls_;
     if (due) act(readings);
@@ -86,6 +89,8 @@ class ProximalStep {
     check();
     torch::NoGradGuard no_grad;
     const auto readings = ledger_.read();
+    const std::vector<int64_t> no_moves(readings.size());
+    detail::check_steps(ledger_.entries(), readings, no_moves, 1, penalties_);
     ledger_.note_writes(readings);
     act(readings);
   }
@@ -126,11 +131,11 @@ class ProximalStep {
   std::string describe() const { return ledger_.describe(penalties_.describe()); }
 
   friend auto& operator<<(torch::serialize::OutputArchive& archive, const ProximalStep& prox) {
-    detail::save(archive, prox.ledger_, prox.calls_);
+    detail::save(archive, prox.ledger_, prox.penalties_, prox.calls_);
     return archive;
   }
   friend auto& operator>>(torch::serialize::InputArchive& archive, ProximalStep& prox) {
-    detail::load(archive, prox.ledger_, prox.calls_);
+    detail::load(archive, prox.ledger_, prox.penalties_, prox.calls_);
     return archive;
   }
 

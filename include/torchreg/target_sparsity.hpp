@@ -158,6 +158,7 @@ class TargetSparsity<ProximalStep<Penalties...>> {
 
   double zeros_now() const {
     torch::NoGradGuard no_grad;
+    prox_.for_each_penalty([](const auto&, const auto&) {});  // throws where a shape has changed
     const auto device = parameters_[0].tensor.device();
     std::vector<torch::Tensor> zeros;
     for (const auto& problem : problems_) {

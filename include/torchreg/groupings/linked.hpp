@@ -5,6 +5,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -53,7 +54,7 @@ class Links {
   std::vector<Link> list() && { return std::move(links_); }
   bool is_unweighted() const { return is_unweighted_; }
 
-  /// Takes exactly the members; typos throw with near names.
+  /// Takes exactly the members; typos throw with near names, and a second path of a tied tensor.
   Selector selector() const {
     const std::vector<std::string> paths(paths_.begin(), paths_.end());
     detail::Rule rule =
@@ -65,7 +66,14 @@ class Links {
     };
     rule.check_names = [known = paths_, tell = rule.check_names](const auto& parameters) {
       std::set<std::string> there;
-      for (const Parameter& parameter : parameters) there.insert(parameter.path);
+      std::unordered_map<const c10::TensorImpl*, std::string> first_path;
+      for (const auto& [path, tensor, owner] : parameters) {
+        there.insert(path);
+        const auto [first, is_new] = first_path.emplace(tensor.unsafeGetTensorImpl(), path);
+        TORCH_CHECK_VALUE(is_new || known.count(path) == 0, "linked: ", detail::literal(path),
+                          " is a second path of ", detail::literal(first->second),
+                          "; name it by the first");
+      }
       const bool are_all = std::includes(there.begin(), there.end(), known.begin(), known.end());
       if (!are_all) tell(parameters);
     };

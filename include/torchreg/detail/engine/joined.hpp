@@ -42,6 +42,25 @@ inline Kind kind_of(const Update& update) {
   return kind;
 }
 
+/// run(batch) for batches of the items, in their order, each of no more entries than there is room.
+template <class Item, class EntriesOf, class Run>
+void in_batches(const std::vector<Item>& items, int64_t room, const EntriesOf& entries_of,
+                const Run& run) {
+  std::vector<Item> batch;
+  int64_t entries = 0;
+  for (const Item& item : items) {
+    const int64_t more = entries_of(item);
+    if (!batch.empty() && entries + more > room) {
+      run(batch);
+      batch.clear();
+      entries = 0;
+    }
+    batch.push_back(item);
+    entries += more;
+  }
+  if (!batch.empty()) run(batch);
+}
+
 /// The executor for many tensors: those that are alike are joined and carried out as one, as an
 /// operation of LibTorch's costs as much as thousands of entries do, and a launch on a device more.
 template <class Unit>
@@ -65,26 +84,16 @@ class Joined {
       const int64_t entry = bytes_of(first, kernel.arrays(has) + count_of(has));
       const int64_t room = first.is_cpu() ? kPiece : room_beside(largest) / entry;
       const int64_t small = first.is_cpu() ? kPiece / 4 : room;
-      Indices batch;
-      int64_t entries = 0;
-      const auto finish = [&] {
-        if (batch.size() < 2 || !run_batch(kernel, updates, batch, outcome)) {
-          rest.insert(rest.end(), batch.begin(), batch.end());
-        }
-        batch.clear();
-        entries = 0;
-      };
+      const auto entries_of = [&](std::size_t i) { return updates[i].tensors.w.numel(); };
+      Indices fitting;
       for (const std::size_t i : alike) {
-        const int64_t size = updates[i].tensors.w.numel();
-        if (size > small || is_lazy(updates[i].tensors)) {
-          rest.push_back(i);
-          continue;
-        }
-        if (entries + size > room) finish();
-        batch.push_back(i);
-        entries += size;
+        const bool fits = entries_of(i) <= small && !is_lazy(updates[i].tensors);
+        (fits ? fitting : rest).push_back(i);
       }
-      finish();
+      in_batches(fitting, room, entries_of, [&](const Indices& batch) {
+        if (batch.size() >= 2 && run_batch(kernel, updates, batch, outcome)) return;
+        rest.insert(rest.end(), batch.begin(), batch.end());
+      });
     }
     std::sort(rest.begin(), rest.end());
     return rest;

@@ -44,22 +44,11 @@ class JoinedGroups {
       const auto has = presence_of(tensors);
       const int64_t entry = bytes_of(tensors.w, groups.kernel.arrays(has) + count_of(has));
       const int64_t room = room_beside(largest) / entry;
-      std::vector<Problem> batch;
-      int64_t entries = 0;
-      const auto finish = [&] {
-        if (batch.size() < 2 || !run_batch(groups, updates, batch, outcome)) {
-          rest.insert(rest.end(), batch.begin(), batch.end());
-        }
-        batch.clear();
-        entries = 0;
-      };
-      for (const Problem& problem : all) {
-        const int64_t size = problem.layout().rows * problem.entries;
-        if (entries + size > room) finish();
-        batch.push_back(problem);
-        entries += size;
-      }
-      finish();
+      const auto entries_of = [](const Problem& one) { return one.layout().rows * one.entries; };
+      in_batches(all, room, entries_of, [&](const std::vector<Problem>& batch) {
+        if (batch.size() >= 2 && run_batch(groups, updates, batch, outcome)) return;
+        rest.insert(rest.end(), batch.begin(), batch.end());
+      });
     }
     return rest;
   }

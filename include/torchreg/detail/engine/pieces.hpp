@@ -74,7 +74,10 @@ void for_each_piece(const Operands<torch::Tensor>& tensors, int64_t entries, con
   const auto sizes = whole.w.sizes();
   const auto longest = std::max_element(sizes.begin(), sizes.end());
   const int64_t rows = *longest, dim = longest - sizes.begin();
-  const int64_t rows_a_piece = std::max<int64_t>(1, entries / (w.numel() / rows));
+  int64_t rows_a_piece = std::max<int64_t>(1, entries / (w.numel() / rows));
+  // A tensor of a formula's own that fits a piece by chance does not fit the last, which is
+  // shorter.
+  while (!may_be_flat && rows_a_piece > 1 && rows % rows_a_piece == 0) --rows_a_piece;
   for (int64_t row = 0; row < rows; row += rows_a_piece) {
     Operands<torch::Tensor> piece;
     for_each_operand(

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -84,6 +85,18 @@ class Layout {
   }
 
   bool is_regular() const { return !positions_.defined(); }
+
+  /// Which entries are in which group, in words that differ where they do. Waits for the device.
+  std::string describe() const {
+    if (positions_.defined()) {
+      const torch::Tensor flat = positions_.reshape({-1}).cpu();
+      const torch::Tensor checksum = (flat * torch::arange(1, flat.numel() + 1)).sum();
+      return c10::str(groups, " groups by index ", checksum.item<int64_t>());
+    }
+    std::vector<int64_t> blocks;
+    for (std::size_t d = 1; d < split_.size(); d += 2) blocks.push_back(split_[d]);
+    return c10::str("groups of ", at::IntArrayRef(blocks));
+  }
 
   int64_t groups = 1;  ///< how many
   int64_t rows = 1;    ///< of the matrix: the groups, and behind them entries in no group

@@ -18,25 +18,47 @@ template <class Formula>
 constexpr bool is_stepped_alone =
     is_separable<Formula> && !has_data_of_all<Formula> && !takes_one_step<Formula>;
 
-/// An error where a penalty takes one step for all entries, and the steps of some updates, of which
-/// linked ones are one problem, differ.
+/// An error where linked tensors, which are one problem, have different steps.
 template <class Formula>
-void check_steps([[maybe_unused]] const Formula& formula, const Updates& updates) {
-  if constexpr (takes_one_step<Formula>) {
-    for (const Update& update : updates) {
-      const bool is_one = !update.tensors.moment.defined() && !update.tensors.given.defined();
-      if (!is_one) refuse_steps_of_entries(formula, "its steps");
-    }
-    if constexpr (is_grouped<Formula>) {
-      for (const Problem& problem : problems_of(formula, updates)) {
-        for (const auto& part : problem.parts) {
-          const double rate = updates[problem.parts[0].index].numbers.rate;
-          if (updates[part.index].numbers.rate != rate) {
-            refuse_steps_of_entries(formula, "linked tensors of different steps");
-          }
-        }
+void check_links([[maybe_unused]] const Formula& formula,
+                 [[maybe_unused]] const std::vector<const Entry*>& entries,
+                 [[maybe_unused]] const std::vector<double>& rates) {
+  if constexpr (is_grouped<Formula>) {
+    const auto parameter_of = [&](std::size_t i) -> auto& { return entries[i]->parameter; };
+    for (const Problem& problem : problems_of(formula, entries.size(), parameter_of)) {
+      for (const auto& part : problem.parts) {
+        if (rates[part.index] == rates[problem.parts[0].index]) continue;
+        refuse_steps_of_entries(formula, "linked tensors of different steps");
       }
     }
+  }
+}
+
+/// An error where a penalty takes one step for all entries, and has one for each: of what is
+/// pending, and of more moves whose gradients are scaled.
+template <class... Penalties>
+void check_steps(const std::vector<Entry>& entries, const std::vector<Reading>& readings,
+                 const std::vector<int64_t>& moves, double scale,
+                 const PenaltyList<Penalties...>& penalties) {
+  for (std::size_t index = 0; index < sizeof...(Penalties); ++index) {
+    penalties.with_penalty(index, [&](const auto& penalty) {
+      if constexpr (takes_one_step<std::decay_t<decltype(penalty.formula())>>) {
+        std::vector<const Entry*> own;
+        std::vector<double> rates;
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+          const Entry& entry = entries[i];
+          if (entry.penalty != index) continue;
+          const bool steps = entry.parameter.tensor.requires_grad();
+          const double rate = steps ? entry.pending_rate_with(readings[i], moves[i], scale) : 0;
+          const bool has_steps =
+              readings[i].state.moment.defined() || readings[i].state.given.defined();
+          if (rate > 0 && has_steps) refuse_steps_of_entries(penalty.formula(), "its steps");
+          own.push_back(&entry);
+          rates.push_back(rate);
+        }
+        check_links(penalty.formula(), own, rates);
+      }
+    });
   }
 }
 
@@ -82,19 +104,9 @@ void act(std::vector<Entry>& entries, const std::vector<Reading>& readings,
       to.owners.push_back(&entry);
     }
   };
-  std::vector<Pending> of_penalty(sizeof...(Penalties));
   for (std::size_t index = 0; index < sizeof...(Penalties); ++index) {
     penalties.with_penalty(index, [&](const auto& penalty) {
-      if constexpr (!is_stepped_alone<std::decay_t<decltype(penalty.formula())>>) {
-        Pending& all = of_penalty[index];
-        for_each_pending(index, penalty, [&](const Entry&) -> Pending& { return all; });
-        check_steps(penalty.formula(), all.updates);
-      }
-    });
-  }
-  for (std::size_t index = 0; index < sizeof...(Penalties); ++index) {
-    penalties.with_penalty(index, [&](const auto& penalty) {
-      Pending& all = of_penalty[index];
+      Pending all;
       if constexpr (is_stepped_alone<std::decay_t<decltype(penalty.formula())>>) {
         // What is looked up of some on the CPU is in its cache when they are written; several
         // threads share more of them.
@@ -105,6 +117,8 @@ void act(std::vector<Entry>& entries, const std::vector<Reading>& readings,
           return entry.parameter.tensor.is_cpu() ? some : all;
         });
         some.carry_out(penalty.formula());
+      } else {
+        for_each_pending(index, penalty, [&](const Entry&) -> Pending& { return all; });
       }
       all.carry_out(penalty.formula());
     });

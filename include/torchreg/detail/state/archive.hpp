@@ -8,20 +8,25 @@
 #include <vector>
 
 #include <torchreg/detail/state/ledger.hpp>
+#include <torchreg/detail/state/penalty_list.hpp>
 
 namespace torchreg::detail {
 
-// A ProximalStep's state in an archive: path, shape and some numbers a tensor, and its memory.
+// A ProximalStep's state in an archive: path, shape, groups and some numbers a tensor, and
+// its memory.
 
 constexpr int64_t kFormat = 1;                   ///< changes where what is saved changes
 constexpr std::size_t kCounts = 14, kRates = 3;  ///< numbers a tensor
 
-/// What a saved state must agree with.
-inline std::vector<std::string> labels_of(const std::vector<Entry>& entries) {
+/// What a saved state must agree with: path and shape of each tensor, and how its groups lie.
+template <class... Penalties>
+std::vector<std::string> labels_of(const std::vector<Entry>& entries,
+                                   const PenaltyList<Penalties...>& penalties) {
   std::vector<std::string> labels;
-  for (const Entry& entry : entries) {
-    labels.push_back(literal(entry.parameter.path) + " " +
-                     c10::str(entry.parameter.tensor.sizes()));
+  for (const std::string& groups : penalties.groups_of(entries)) {
+    const auto& [path, tensor, owner] = entries[labels.size()].parameter;
+    labels.push_back(
+        c10::str(literal(path), " ", tensor.sizes(), groups.empty() ? "" : " in ", groups));
   }
   return labels;
 }
@@ -39,7 +44,9 @@ void for_each_saved(Kept& kept, std::size_t index, const Visit& visit) {
       kept, names);
 }
 
-inline void save(torch::serialize::OutputArchive& archive, const Ledger& ledger, int64_t calls) {
+template <class... Penalties>
+void save(torch::serialize::OutputArchive& archive, const Ledger& ledger,
+          const PenaltyList<Penalties...>& penalties, int64_t calls) {
   std::vector<int64_t> counts{calls};
   std::vector<double> rates;
   for (std::size_t i = 0; i < ledger.entries().size(); ++i) {
@@ -57,13 +64,15 @@ inline void save(torch::serialize::OutputArchive& archive, const Ledger& ledger,
     });
   }
   archive.write("format", c10::IValue(kFormat));
-  archive.write("tensors", c10::IValue(labels_of(ledger.entries())));
+  archive.write("tensors", c10::IValue(labels_of(ledger.entries(), penalties)));
   archive.write("counts", c10::IValue(counts));
   archive.write("rates", c10::IValue(rates));
 }
 
-/// Throws, and changes nothing, if the saved tensors are not the ledger's.
-inline void load(torch::serialize::InputArchive& archive, Ledger& ledger, int64_t& calls) {
+/// Throws, and changes nothing, if the saved tensors or their groups are not the ledger's.
+template <class... Penalties>
+void load(torch::serialize::InputArchive& archive, Ledger& ledger,
+          const PenaltyList<Penalties...>& penalties, int64_t& calls) {
   c10::IValue format, tensors, counts_value, rates_value;
   TORCH_CHECK_VALUE(!archive.try_read("format", format) || format.toInt() == kFormat,
                     "ProximalStep: the saved state is of format ", format.toInt(),
@@ -77,7 +86,7 @@ inline void load(torch::serialize::InputArchive& archive, Ledger& ledger, int64_
   const auto saved = tensors.toListRef();
   TORCH_CHECK_VALUE(saved.size() == entries.size(), "ProximalStep: the saved state is of ",
                     saved.size(), " tensors, this one of ", entries.size());
-  const std::vector<std::string> labels = labels_of(entries);
+  const std::vector<std::string> labels = labels_of(entries, penalties);
   const std::vector<int64_t> counts = counts_value.toIntVector();
   const std::vector<double> rates = rates_value.toDoubleVector();
   TORCH_CHECK_VALUE(

@@ -92,18 +92,23 @@ struct Entry {
                             : reading.metric.rate;
   }
 
+  /// What the scalar steps that are pending add up to, with those of more moves.
+  double pending_rate_with(const Reading& reading, int64_t more, double scale) const {
+    const double rate = scale * next_rate(reading);
+    return more > 0 && rate > 0 ? pending_rate + rounded(static_cast<double>(more) * rate)
+                                : pending_rate;
+  }
+
   /// Notes moves whose gradients were scaled. A step of 0 went nowhere.
   void note(const Reading& reading, int64_t made, double scale) {
-    const double rate = scale * next_rate(reading);
-    kappa = next_kappa(reading);
-    if (rate > 0) {
-      const auto count = static_cast<double>(made);
+    if (scale * next_rate(reading) > 0) {
+      pending_rate = pending_rate_with(reading, made, scale);
+      pending_scale += rounded(static_cast<double>(made) * scale);
       steps += made;
       moves += made;
       pending += made;
-      pending_scale += rounded(count * scale);
-      pending_rate += rounded(count * rate);
     }
+    kappa = next_kappa(reading);
     mark_seen(reading);
   }
 

@@ -101,6 +101,30 @@ struct PenaltyList {
     }
   }
 
+  /// How the groups of each entry lie, which its memory is of; nothing of a penalty of entries.
+  std::vector<std::string> groups_of(const std::vector<Entry>& entries) const {
+    std::vector<std::string> texts(entries.size());
+    for (std::size_t index = 0; index < sizeof...(Penalties); ++index) {
+      with_penalty(index, [&](const auto& penalty) {
+        if constexpr (is_grouped<std::decay_t<decltype(penalty.formula())>>) {
+          std::vector<std::size_t> own;
+          for (std::size_t i = 0; i < entries.size(); ++i) {
+            if (entries[i].penalty == index) own.push_back(i);
+          }
+          const auto parameter_of = [&](std::size_t i) -> auto& {
+            return entries[own[i]].parameter;
+          };
+          for (const auto& problem : problems_of(penalty.formula(), own.size(), parameter_of)) {
+            for (const auto& part : problem.parts) {
+              texts[own[part.index]] = part.layout.describe();
+            }
+          }
+        }
+      });
+    }
+    return texts;
+  }
+
   std::vector<std::string> describe() const {
     using Texts = std::vector<std::string>;
     return std::apply(
