@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include <torchreg/detail/solution/distance.hpp>
+#include <torchreg/detail/solution/distances.hpp>
 #include <torchreg/detail/text/table.hpp>
 #include <torchreg/proximal_step.hpp>
 

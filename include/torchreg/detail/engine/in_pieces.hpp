@@ -30,15 +30,14 @@ class InPieces {
   static void run_one(const AnyKernel& kernel, const Update& update, Outcome& outcome) {
     const torch::Tensor& w = update.tensors.w;
     if (kernel.is_separable && w.numel() == 0) return;
-    const int copies =
-        kernel.takes_lanes ? 0 : count_of(kernel.writes(presence_of(update.tensors)));
+    const auto written = kernel.writes(presence_of(update.tensors));
+    const int copies = kernel.takes_lanes ? 0 : count_of(written);
     const int64_t size = kernel.piece_size(update.tensors, copies);
     if (!kernel.is_separable || w.numel() <= size) {
       return run_piece(kernel, update.tensors, update.numbers, update.path(), outcome);
     }
     // A formula that takes lanes is arithmetic, which does not throw. Another may, in any piece.
     Operands<torch::Tensor> staged = update.tensors;
-    const auto written = kernel.writes(presence_of(staged));
     if (!kernel.takes_lanes) {
       for_each_operand(
           [](torch::Tensor& tensor, bool is_written) {

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include <torchreg/detail/engine/bind.hpp>
+#include <torchreg/detail/engine/recorded_groups.hpp>
 #include <torchreg/detail/solution/distance.hpp>
 
 namespace torchreg::detail {
