@@ -78,12 +78,12 @@ std::string text_of(const Expression& e) {
     const std::string& inner = e.operands[i].verb;
     const bool is_looser =
         e.verb == "!" ? inner == "&&" || inner == "||" : e.verb == "&&" && inner == "||";
-    return is_looser ? "(" + text_of(e.operands[i]) + ")" : text_of(e.operands[i]);
+    return is_looser ? c10::str("(", text_of(e.operands[i]), ")") : text_of(e.operands[i]);
   };
-  if (e.operands.size() == 1) return "!" + operand(0);
+  if (e.operands.size() == 1) return c10::str("!", operand(0));
   if (e.operands.size() == 2) return operand(0) + " " + e.verb + " " + operand(1);
   if (e.verb == "of_type") return "of_type<torch::nn::Linear>()";
-  if (e.verb == "matching_regex") return "matching_regex(" + quote(regex_of(e.names)) + ")";
+  if (e.verb == "matching_regex") return c10::str("matching_regex(", quote(regex_of(e.names)), ")");
   std::string list;
   for (const std::string& name : e.names) {
     list += (list.empty() ? "" : ", ") + (contains(e.verb, "dim") ? name : quote(name));
@@ -104,7 +104,7 @@ std::string typo_in(const Expression& e, const Places& places) {
   }
   for (const Expression& clause : clauses) {
     if (any_of(places, [&](const Place& place) { return holds(clause, {place}); })) continue;
-    return "select: " + text_of(clause) + " matches no parameter";
+    return c10::str("select: ", text_of(clause), " matches no parameter");
   }
   return "";
 }
@@ -136,12 +136,12 @@ Outcome outcome_of(const Expression& e, const Places& places) {
     }
     const bool is_floating = tensor.is_floating_point(), trains = tensor.requires_grad();
     trainable += is_floating && trains;
-    if (!is_floating && names(e, same)) return {{}, "select: " + quote(path) + " is "};
+    if (!is_floating && names(e, same)) return {{}, c10::str("select: ", quote(path), " is ")};
     if (holds(e, same)) (!is_floating ? unfit : trains ? selected : frozen).push_back(path);
   }
   if (!selected.empty()) return {selected, ""};
-  if (!unfit.empty()) return {{}, "select: " + quote(unfit[0]) + " is "};
-  const std::string text = "select: " + text_of(e) + " selects ";
+  if (!unfit.empty()) return {{}, c10::str("select: ", quote(unfit[0]), " is ")};
+  const std::string text = c10::str("select: ", text_of(e), " selects ");
   if (!frozen.empty())
     return {{}, text + "only frozen parameters (requires_grad is false): " + quote(frozen[0])};
   return {{}, text + "none of the " + std::to_string(trainable) + " trainable parameters"};

@@ -201,7 +201,7 @@ class Loop {
 
   void random_write() {
     const std::size_t kind = dice_.below(3);
-    log_ += "write" + std::to_string(kind) + " ";
+    log_ += c10::str("write", kind, " ");
     if (kind == 0) return write([](Tensor& w) { w.normal_(); }, 1 + dice_.below(3));
     const std::size_t i = dice_.below(3);
     Tensor& w = tensors_[i];
