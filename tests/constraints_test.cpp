@@ -546,6 +546,46 @@ TEST_CASE("Nuclear and Rank act on singular values, of matrices and of filters")
   REQUIRE(half.isfinite().all().item<bool>());
 }
 
+TEST_CASE("NonNegative around a penalty holds entries that never had a gradient") {
+  const auto check = [](const auto& constraint) {
+    const auto step = [&](auto&& optimizer, const Tensor& w) {
+      ProximalStep prox(optimizer, w, constraint);
+      w.mutable_grad() = torch::tensor({0.0, 0.0, 0.1}, torch::kDouble);
+      optimizer.step();
+      prox.step();
+      REQUIRE(w[0].item<double>() == 0);
+      REQUIRE(w[1].item<double>() > 0.8);
+    };
+    const auto start = [] {
+      return torch::tensor({-1.0, 1.0, 1.0}, torch::kDouble).requires_grad_();
+    };
+    Tensor w = start();
+    step(torch::optim::Adam({w}, torch::optim::AdamOptions(0.01)), w);
+    w = start();
+    step(torch::optim::RMSprop({w}, torch::optim::RMSpropOptions(0.01)), w);
+    w = start();
+    step(torch::optim::Adagrad({w}, torch::optim::AdagradOptions(0.01)), w);
+  };
+  check(NonNegative(torchreg::MCP(0.1, 3)));
+  check(NonNegative(torchreg::SCAD(0.1, 3.7)));
+  check(NonNegative(L1(0)));
+  check(NonNegative(L1(0.1)));
+  check(NonNegative());
+}
+
+TEST_CASE("NonNegative around MinSparsity keeps the largest that are not negative") {
+  const Tensor w = torch::tensor({-5.0F, 1.0F});
+  NonNegative(MinSparsity(0.5)).prox_(w, 1);
+  REQUIRE(torch::equal(w, torch::tensor({0.0F, 1.0F})));
+}
+
+TEST_CASE("NonNegative around a penalty says so") {
+  const Tensor w = torch::ones({2}).requires_grad_();
+  torch::optim::SGD sgd({w}, 0.1);
+  REQUIRE(contains(ProximalStep(sgd, w, NonNegative(L1(0.1))).describe(),
+                   "NonNegative L1(lambda = 0.1)"));
+}
+
 TEST_CASE("NonNegative around a penalty has its strengths, factors, selector and memory") {
   torch::manual_seed(6);
   const Tensor x = torch::randn({5, 40}, torch::kDouble), s = torch::rand_like(x) + 0.1;

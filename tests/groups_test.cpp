@@ -1300,6 +1300,76 @@ TEST_CASE("A link names a tied tensor by its first path") {
   REQUIRE(sparsity(net, linked({{"encoder.bias", 0}, {"encoder.weight", 0}})).groups == 4);
 }
 
+TEST_CASE("A tensor in no link is refused: the links are the selector") {
+  Units net;
+  const GroupLasso wider(0.1, linked({{"fc1.weight", 0}}), weights());
+  const std::string what =
+      "GroupLasso: \"fc2.weight\" is in no link; leave the selector out, which is the links' own";
+  REQUIRE(error_of([&] { wider(*net); }) == what);
+  torch::optim::SGD sgd(net->parameters(), 0.1);
+  REQUIRE(error_of([&] { ProximalStep prox(sgd, *net, wider); }) == what);
+}
+
+TEST_CASE("lambda_max asks no tensor whose gradient is in free groups alone") {
+  const auto grouping = by(torch::tensor({0, 0, -1}, torch::kLong)).unweighted();
+  const auto tensor = [](const std::vector<float>& gradient) {
+    const Tensor w = torch::zeros({3}).requires_grad_();
+    w.mutable_grad() = torch::tensor(gradient);
+    return w;
+  };
+  const Tensor free = tensor({0, 0, 5}), held = tensor({3, 4, 5});
+  REQUIRE(lambda_max({free, held}, GroupLasso(1, grouping)) == Approx(5).epsilon(1e-6));
+  REQUIRE(lambda_max({free}, GroupLasso(1, grouping)) == 0);
+  const auto unpenalized = runs(1).weighted(torch::tensor({0.0, 1.0, 1.0}));
+  REQUIRE(lambda_max({tensor({2, 0, 0})}, GroupLasso(1, unpenalized)) == 0);
+  REQUIRE(
+      contains(error_of([&] { lambda_max({held}, GroupLasso(0, grouping)); }), "makes no zeros"));
+}
+
+TEST_CASE("A group is not held at zero beside an entry that rests elsewhere, in any type") {
+  for (const auto type : {torch::kFloat, torch::kDouble, torch::kBFloat16}) {
+    CAPTURE(type);
+    Tensor a = torch::zeros({1, 2}, type).requires_grad_();
+    Tensor b = torch::zeros({1, 1}, type).requires_grad_();
+    torch::optim::SGD sgd({a, b}, torch::optim::SGDOptions(0.5));
+    const Links pair = linked({{"tensor 0", 0}, {"tensor 1", 0}}).unweighted();
+    ProximalStep prox(sgd, {a, b}, GroupLasso(1, pair));
+    prox.options().memory(8);
+    const auto step = [&](double of_a, double of_b) {
+      a.mutable_grad() = torch::full_like(a, of_a).detach();
+      b.mutable_grad() = torch::full_like(b, of_b).detach();
+      sgd.step();
+      prox.step();
+    };
+    for (int i = 0; i < 40; ++i) step(0.1, 0.1);
+    REQUIRE((a == 0).all().item<bool>());
+    b.set_requires_grad(false);  // the optimizer still moves it, by the gradient that it has
+    step(-1.5, -1);
+    REQUIRE(a[0][0].item<double>() == Approx(0.468).epsilon(0.01));
+  }
+}
+
+TEST_CASE("The certificate at zeros is that of entries in no group, too") {
+  const Tensor w = torch::tensor({0.0, 1.0, 2.0, 2.0, 0.0, 3.0}, torch::kDouble).requires_grad_();
+  w.mutable_grad() = torch::tensor({9.0, -0.1, 0.0, 0.0, 0.0, 0.0}, torch::kDouble);
+  const auto grouping = by(torch::tensor({-1, -1, 0, 0, -1, -1}, torch::kLong));
+  const Stationarity found = stationarity(Parameters(w), SparseGroupLasso(0.1, 0.1, grouping));
+  REQUIRE(found.largest == Approx(8.9));
+  REQUIRE(found.tensors[0].largest_at_zeros == Approx(8.9));
+}
+
+TEST_CASE("TargetSparsity by groups counts no empty group") {
+  const auto grouping = by(torch::tensor({{0}, {10}, {20}, {30}}, torch::kLong));
+  const Tensor w = torch::ones({4, 2}).requires_grad_();
+  {
+    torch::NoGradGuard no_grad;
+    w[0].zero_();
+  }
+  torch::optim::SGD sgd({w}, 0.1);
+  ProximalStep prox(sgd, w, GroupLasso(1, grouping));
+  REQUIRE(TargetSparsity(prox, 0.5, grouping).zeros() == 0.25);
+}
+
 TEST_CASE("A state of other groups, or of entries, is not loaded") {
   Tensor w = torch::eye(4).requires_grad_();
   torch::optim::SGD sgd({w}, torch::optim::SGDOptions(0.1));
@@ -1324,6 +1394,18 @@ TEST_CASE("A state of other groups, or of entries, is not loaded") {
   REQUIRE(contains(error_of([&] { support::load(of_other, support::saved(of_index)); }),
                    "in 2 groups by index"));
   support::load(of_index, support::saved(of_index));
+  ProximalStep of_three(sgd, w, indexed({2, 1, 1, 2})), of_others(sgd, w, indexed({1, 2, 2, 1}));
+  REQUIRE(!error_of([&] { support::load(of_others, support::saved(of_three)); }).empty());
+  Tensor a = torch::ones({4}).requires_grad_(), b = torch::ones({4}).requires_grad_();
+  Tensor c = torch::ones({4}).requires_grad_();
+  torch::optim::SGD of_all({a, b, c}, torch::optim::SGDOptions(0.1));
+  const auto pair = [](const std::string& with, const std::string& other) {
+    return GroupLasso(1, linked({{"tensor 0", 0}, {with, 0}}).add({{other, 0}}));
+  };
+  ProximalStep first(of_all, {a, b, c}, pair("tensor 1", "tensor 2"));
+  ProximalStep second(of_all, {a, b, c}, pair("tensor 2", "tensor 1"));
+  REQUIRE(contains(error_of([&] { support::load(second, support::saved(first)); }),
+                   "in groups of [1] linked to \"tensor 0\" where this one has \"tensor 1\""));
   support::load(along_rows, of_rows);  // the same groups under another name, of another penalty
 }
 

@@ -755,6 +755,41 @@ TEST_CASE("Tables and errors: paths in UTF-8 are aligned, control characters are
           "\"\\302\\205\xc2\xa0\xe2\x82\x85\"");
 }
 
+TEST_CASE("Nuclear: the second derivative is finite where singular values are equal, and right") {
+  const auto second = [](const Tensor& at, const Tensor& direction) {
+    const Tensor w = at.clone().requires_grad_();
+    const Tensor first = torch::autograd::grad({Nuclear(0.7)(w)}, {w}, {}, true, true)[0];
+    return torch::autograd::grad({(first * direction).sum()}, {w})[0];
+  };
+  const auto first = [](const Tensor& at) {
+    const Tensor w = at.clone().requires_grad_();
+    return torch::autograd::grad({Nuclear(0.7)(w)}, {w})[0];
+  };
+  torch::manual_seed(4);
+  const auto kDouble = torch::kDouble;
+  const Tensor orthogonal = std::get<0>(torch::linalg_qr(torch::randn({4, 3}, kDouble)));
+  for (const Tensor& at : {torch::eye(3, kDouble), torch::randn({4, 3}, kDouble), orthogonal,
+                           torch::randn({2, 5}, kDouble), torch::randn({3, 2, 2}, kDouble)}) {
+    const Tensor direction = torch::randn_like(at), other = torch::randn_like(at);
+    const double step = 1e-5;
+    const Tensor change = (first(at + step * other) - first(at - step * other)) / (2 * step);
+    REQUIRE((second(at, direction) * other).sum().item<double>() ==
+            Approx((change * direction).sum().item<double>()).epsilon(1e-6).margin(1e-8));
+  }
+  for (const Tensor& at : {torch::zeros({3, 3}, kDouble), torch::eye(4, 3, kDouble),
+                           torch::diag(torch::tensor({2.0, 0.0, 0.0}, kDouble))}) {
+    REQUIRE(second(at, torch::ones_like(at)).isfinite().all().item<bool>());
+  }
+}
+
+TEST_CASE("LogSum leaves weights whose squares are beyond the type") {
+  for (const double large : {1e18, 1.9e19, 1e38}) {
+    const Tensor w = torch::full({2}, large, torch::kFloat);
+    LogSum(1e-3, 0.1).prox_(w, 0.1);
+    REQUIRE(torch::equal(w, torch::full({2}, large, torch::kFloat)));
+  }
+}
+
 TEST_CASE("sparsity: of tensors of all kinds, in one table") {
   const Tensor filters = torch::zeros({3, 2, 2}), number = torch::zeros({}),
                none = torch::ones({0, 2});

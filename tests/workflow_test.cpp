@@ -543,6 +543,48 @@ TEST_CASE("TargetSparsity: after a tensor has become smaller it says to construc
   }
 }
 
+TEST_CASE("stationarity: constraints of zeros and signs, in half types and near the boundary") {
+  torch::manual_seed(3);
+  const auto largest = [](const auto& penalty, const Tensor& w, const Tensor& gradient) {
+    w.requires_grad_();
+    w.mutable_grad() = gradient;
+    return stationarity(Parameters(w), penalty).largest;
+  };
+  for (const auto type : {torch::kBFloat16, torch::kHalf, torch::kFloat, torch::kDouble}) {
+    CAPTURE(type);
+    const auto pruned = [&](const auto& penalty) {
+      const Tensor w = torch::randn({64, 256}).to(type);
+      penalty.prox_(w, 1);
+      const Tensor gradient = torch::randn({64, 256}).to(type) * (w == 0);
+      return largest(penalty, w, gradient);
+    };
+    REQUIRE(pruned(TopK(2, runs(4))) < 1e-6);
+    REQUIRE(pruned(MinSparsity(0.5)) < 1e-6);
+    REQUIRE(pruned(TopGroups(5, rows())) < 1e-6);
+    const Tensor inside = torch::tensor({1.0, 0.0001}).to(type);
+    REQUIRE(largest(NonNegative(), inside, torch::tensor({0, 1}).to(type)) == Approx(1));
+  }
+}
+
+TEST_CASE("stationarity: NonNegative around a penalty tells that an entry is negative") {
+  const auto largest = [](const auto& penalty, const std::vector<float>& values) {
+    const Tensor w = torch::tensor(values).requires_grad_();
+    w.mutable_grad() = torch::tensor({0.1F, -0.1F});
+    return stationarity(Parameters(w), penalty).largest;
+  };
+  REQUIRE(largest(NonNegative(L1(0.1)), {-1, 1}) > 1e6);
+  REQUIRE(largest(NonNegative(MCP(0.1, 3)), {-1, 1}) > 1e6);
+  REQUIRE(largest(NonNegative(L1(0.1)), {0, 1}) < 1e-6);  // inside, and at its boundary
+  REQUIRE(largest(NonNegative(L1(0.1)), {2, 1}) == Approx(0.2));
+}
+
+TEST_CASE("stationarity: an empty tensor among those of MinSparsity") {
+  const Tensor w = torch::ones({3}).requires_grad_(), none = torch::zeros({0}).requires_grad_();
+  w.mutable_grad() = torch::ones({3});
+  none.mutable_grad() = torch::ones({0});
+  REQUIRE(stationarity(Parameters({w, none}), MinSparsity(0.0)).largest == Approx(1));
+}
+
 TEST_CASE("TargetSparsity: errors") {
   const Tensor w = torch::ones({4}).requires_grad_();
   optim::SGD sgd({w}, optim::SGDOptions(0.1));

@@ -28,6 +28,8 @@ namespace torchreg {
 //                                                entries says Memory::none too
 //   static constexpr bool has_other_kinks = true;  its value has kinks where no entry is 0, which
 //                                                stationarity() must know of
+//   static constexpr bool survives_rounding = true;  a constraint of zeros and signs alone, so that
+//                                                stationarity() may take smaller steps
 //   static constexpr const char* instead = ...;  its prox takes one step for all entries, and after
 //                                                an adaptive optimizer this is what to use
 //   void check() const;                          throws where strengths do not go together

@@ -57,7 +57,7 @@ class TargetSparsity<ProximalStep<Penalties...>> {
   /// Of the entries that are stepped.
   TargetSparsity(Prox& prox, double target) : prox_(prox), target_(target) { start(); }
 
-  /// Of their groups.
+  /// Of their groups that have entries.
   TargetSparsity(Prox& prox, double target, Grouping grouping)
       : prox_(prox), target_(target), grouping_(std::move(grouping)) {
     start();
@@ -127,7 +127,7 @@ class TargetSparsity<ProximalStep<Penalties...>> {
       parameters_ = detail::fitting(parameters_, *grouping_);
       problems_ = detail::problems_of(parameters_, *grouping_);
       count_ = 0;
-      for (const auto& problem : problems_) count_ += problem.layout().groups;
+      for (const auto& problem : problems_) count_ += problem.layout().groups_with_entries();
     }
     start(Each());
   }

@@ -15,6 +15,7 @@ namespace detail {
 /// R(w) = 0 where low <= w <= high, else infinity;  prox: the nearest such number.
 struct BoxFormula {
   static constexpr const char* name = "Box";
+  static constexpr bool grows_with_each = false;
   static constexpr bool takes_lanes = true;
   static constexpr bool is_constraint = true;
   static constexpr Memory memory = Memory::none;

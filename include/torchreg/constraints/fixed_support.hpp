@@ -20,6 +20,7 @@ struct FixedSupportFormula {
   static constexpr const char* name = "FixedSupport";
   static constexpr bool takes_lanes = true;
   static constexpr bool is_constraint = true;
+  static constexpr bool survives_rounding = true;
   static constexpr Memory memory = Memory::none;
   Parameters known;  ///< whose zeros are held
   std::unordered_map<const c10::TensorImpl*, torch::Tensor> masks;

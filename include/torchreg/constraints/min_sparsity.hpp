@@ -28,6 +28,7 @@ struct MinSparsityFormula {
   static constexpr Domain domain = Domain::entries;
   static constexpr bool takes_lanes = true;
   static constexpr bool is_constraint = true;
+  static constexpr bool survives_rounding = true;
   static constexpr Memory memory = Memory::none;
   double fraction;
   Grouping grouping;

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <string>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <torchreg/formula.hpp>
 #include <torchreg/penalty.hpp>
@@ -17,6 +19,7 @@ struct NonNegativeFormula {
   static constexpr const char* name = "NonNegative";
   static constexpr bool takes_lanes = true;
   static constexpr bool is_constraint = true;
+  static constexpr bool survives_rounding = true;
   static constexpr Memory memory = Memory::none;
 
   template <class Number>
@@ -25,15 +28,47 @@ struct NonNegativeFormula {
   }
 };
 
+template <class Formula>
+using SaysGrows = std::bool_constant<Formula::grows_with_each>;
+
+/// Whether it is even and grows with each |w|, as most do.
+template <class Formula>
+constexpr bool grows_with_each = [] {
+  if constexpr (Has<SaysGrows, Formula>::value) return Formula::grows_with_each;
+  return true;
+}();
+
+/// A formula that finds its data from all tensors as if they were not negative.
+template <class Formula, bool has_data = has_data_of_all<Formula>>
+struct DataOfPositive : Formula {
+  explicit DataOfPositive(Formula formula) : Formula(std::move(formula)) {}
+};
+template <class Formula>
+struct DataOfPositive<Formula, true> : Formula {
+  explicit DataOfPositive(Formula formula) : Formula(std::move(formula)) {}
+
+  using Tensors = std::vector<torch::Tensor>;
+
+  Tensors data(const Tensors& w, const Tensors& steps) const {
+    Tensors positive;
+    for (const torch::Tensor& one : w) positive.push_back(one.clamp_min(0));
+    return Formula::data(positive, steps);
+  }
+};
+
 /// A penalty on entries that are not negative: its prox of max(w, 0), and all else of the
 /// penalty's.
 ///
 /// That is the prox of the sum for one that is even and grows with each |w|, in every metric.
 template <class Formula>
-struct NonNegativeOf : Formula {
+struct NonNegativeOf : DataOfPositive<Formula> {
+  static_assert(grows_with_each<Formula>,
+                "NonNegative takes a penalty that is even and grows with each |w|, as Nuclear, "
+                "Rank, Box and Simplex do not; Box(0, high) and Simplex have no negative entries");
+  inline static const std::string name = c10::str("NonNegative ", name_of<Formula>());
   static constexpr bool is_constraint = true;
 
-  explicit NonNegativeOf(Formula formula) : Formula(std::move(formula)) {}
+  explicit NonNegativeOf(Formula formula) : DataOfPositive<Formula>(std::move(formula)) {}
 
   void norms() const = delete;  // it is more than they say
 
@@ -49,7 +84,8 @@ struct NonNegativeOf : Formula {
 ///
 /// Alone it keeps no memory; with a penalty (L1, ElasticNet, GroupLasso and others that grow with
 /// each |w|) it has that penalty's strengths, selector, factors and memory, and `formula()` is the
-/// penalty's. As a term of a loss it does not compile. NaN and infinite entries stay.
+/// penalty's. Nuclear, Rank, Box and Simplex, which do not, do not compile. As a term of a loss it
+/// does not either. NaN and infinite entries stay.
 template <class Formula = detail::NonNegativeFormula>
 class NonNegative : public Penalty<Formula> {
  public:

@@ -18,6 +18,7 @@ namespace detail {
 /// R(w) = 0 where the rank is at most k, else infinity;  prox: keeps the k largest singular values.
 struct RankFormula {
   static constexpr const char* name = "Rank";
+  static constexpr bool grows_with_each = false;
   static constexpr Domain domain = Domain::tensor;
   static constexpr bool is_constraint = true;
   static constexpr const char* instead = "use SGD with momentum";

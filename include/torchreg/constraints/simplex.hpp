@@ -18,6 +18,7 @@ namespace detail {
 /// R(w) = 0 where w >= 0 and sum w = radius in each group, else infinity;  prox: the nearest such.
 struct SimplexFormula {
   static constexpr const char* name = "Simplex";
+  static constexpr bool grows_with_each = false;
   static constexpr bool is_constraint = true;
   static constexpr bool takes_some = true, never_throws = true;
   static constexpr bool rests_in_padding = true;

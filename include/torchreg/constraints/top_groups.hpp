@@ -21,6 +21,7 @@ namespace detail {
 struct TopGroupsFormula {
   static constexpr const char* name = "TopGroups";
   static constexpr bool is_constraint = true;
+  static constexpr bool survives_rounding = true;
   static constexpr Memory memory = Memory::none;
   int64_t k;
   Grouping grouping;

@@ -21,6 +21,7 @@ namespace detail {
 struct TopKFormula {
   static constexpr const char* name = "TopK";
   static constexpr bool is_constraint = true;
+  static constexpr bool survives_rounding = true;
   static constexpr bool takes_some = true, never_throws = true;
   static constexpr Memory memory = Memory::none;
   int64_t k;

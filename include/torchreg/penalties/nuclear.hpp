@@ -16,6 +16,7 @@ namespace detail {
 /// R(w) = lambda sum of the singular values,  prox of step R: each smaller by step lambda, >= 0.
 struct NuclearFormula {
   static constexpr const char* name = "Nuclear";
+  static constexpr bool grows_with_each = false;
   static constexpr Domain domain = Domain::tensor;
   static constexpr const char* instead = "use SGD with momentum";
   static constexpr bool has_other_kinks = true;
@@ -28,10 +29,12 @@ struct NuclearFormula {
   /// U V^T of the singular values that are not 0, to rounding.
   torch::Tensor slope(const torch::Tensor& w) const {
     if (w.numel() == 0) return torch::zeros_like(w);
-    const SingularValues s(w);
+    const SingularValues s(w.detach());
     const double epsilon = w.scalar_type() == torch::kDouble ? 1e-14 : 1e-6;
     const torch::Tensor is_there = s.values > epsilon * s.values.max();
-    return lambda * s.with(is_there.to(w.scalar_type()), w);
+    const torch::Tensor directions = s.with(is_there.to(w.scalar_type()), w);
+    const bool is_recorded = torch::GradMode::is_enabled() && w.requires_grad();
+    return lambda * (is_recorded ? directions + s.turn_of(w, is_there) : directions);
   }
 
   torch::Tensor prox(const torch::Tensor& w, const torch::Tensor& step) const {

@@ -50,7 +50,8 @@ struct GroupProx {
     const torch::Tensor gradient = w * inverse;
     const torch::Tensor mean = x.memory.masked_fill(was_zero.logical_not(), 0);
     const torch::Tensor averaged = mean + (gradient - mean) * by.weight;
-    const torch::Tensor held = is_zero(prox(step * averaged, step, by, x)) & was_zero;
+    torch::Tensor held = is_zero(prox(step * averaged, step, by, x)) & was_zero;
+    if (moves.defined()) held = held & (moves | (w == 0)).all(1, true);  // not beside what rests
 
     const torch::Tensor last = x.memory.masked_fill(was_live.logical_not(), 0);
     const torch::Tensor slope = groups.slope(groups.formula, last, x.data, path) * by.strength;

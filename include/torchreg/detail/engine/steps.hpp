@@ -90,8 +90,8 @@ TORCHREG_INLINE X root_or_pull(const Formula& formula, const X& root, const Oper
 ///
 /// Of an entry whose second moment is 0, which never had a gradient, the state does not tell the
 /// scale, and rate / eps would erase it at once. It gets the step that it would have if its
-/// gradients had been the penalty's slope, and stays where that is 0. Of a constraint, which has no
-/// slope, it gets the plain rate that SGD would have.
+/// gradients had been the penalty's slope, and stays where that is 0. Of a constraint, which holds
+/// there too, it gets the plain rate that SGD would have.
 template <class Formula, class X, class Has, class Path>
 TORCHREG_INLINE Steps<X> adaptive_steps(const Formula& formula, const Operands<X>& x,
                                         const Numbers& n, const Has& has, const Path& path) {
@@ -103,7 +103,12 @@ TORCHREG_INLINE Steps<X> adaptive_steps(const Formula& formula, const Operands<X
   } else {
     const bool are_odd = some_are_odd(x.moment);
     if (are_odd) root = root_or_pull(formula, root, x, n, has, path);
-    const X inverse = (root + n.eps).mul_(n.inverse_scale);
+    X inverse = (root + n.eps).mul_(n.inverse_scale);
+    if constexpr (is_constraint<Formula>) {
+      const auto is_still = (root == 0) & (x.moment == 0);
+      if (are_odd) inverse = inverse.masked_fill(is_still, n.inverse_rate);
+      return {inverse.reciprocal(), inverse, are_odd};
+    }
     X step = inverse.reciprocal();
     // A penalty with a kink changes nothing where it has no slope, by any step whose products with
     // strengths are finite.

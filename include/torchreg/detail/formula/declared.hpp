@@ -30,6 +30,8 @@ using SaysRest = std::bool_constant<Formula::rests_in_padding>;
 template <class Formula>
 using SaysKinks = std::bool_constant<Formula::has_other_kinks>;
 template <class Formula>
+using SaysSurvives = std::bool_constant<Formula::survives_rounding>;
+template <class Formula>
 using SaysInstead = decltype(std::string(Formula::instead));
 
 template <class Formula>
@@ -82,6 +84,13 @@ constexpr bool rests_in_padding = [] {
 template <class Formula>
 constexpr bool has_other_kinks = [] {
   if constexpr (Has<SaysKinks, Formula>::value) return Formula::has_other_kinks;
+  return false;
+}();
+
+/// Whether a point of its set that is rounded is one too, as zeros and signs alone tell.
+template <class Formula>
+constexpr bool survives_rounding = [] {
+  if constexpr (Has<SaysSurvives, Formula>::value) return Formula::survives_rounding;
   return false;
 }();
 

@@ -84,14 +84,23 @@ class Layout {
     return (positions_ != entries_).sum(1, /*keepdim=*/true);
   }
 
+  /// How many groups are not empty. Waits for the device.
+  int64_t groups_with_entries() const {
+    if (!positions_.defined()) return size == 0 ? 0 : groups;
+    return (sizes_of_rows().narrow(0, 0, groups) > 0).sum().item<int64_t>();
+  }
+
   bool is_regular() const { return !positions_.defined(); }
 
   /// Which entries are in which group, in words that differ where they do. Waits for the device.
   std::string describe() const {
     if (positions_.defined()) {
-      const torch::Tensor flat = positions_.reshape({-1}).cpu();
-      const torch::Tensor checksum = (flat * torch::arange(1, flat.numel() + 1)).sum();
-      return c10::str(groups, " groups by index ", checksum.item<int64_t>());
+      const torch::Tensor flat = positions_.reshape({-1}).cpu().contiguous();
+      uint64_t hash = 14695981039346656037U;  // FNV-1a, by positions in place of bytes
+      for (int64_t i = 0; i < flat.numel(); ++i) {
+        hash = (hash ^ static_cast<uint64_t>(flat.data_ptr<int64_t>()[i])) * 1099511628211U;
+      }
+      return c10::str(groups, " groups by index ", hash);
     }
     std::vector<int64_t> blocks;
     for (std::size_t d = 1; d < split_.size(); d += 2) blocks.push_back(split_[d]);

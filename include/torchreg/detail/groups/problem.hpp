@@ -98,6 +98,16 @@ std::vector<Problem> problems_of(const Formula& formula, std::size_t count,
   TORCH_CHECK_VALUE(has_weights<Formula> || !formula.grouping.is_weighted(), name_of<Formula>(),
                     " takes no weights of groups: leave weighted() out");
   auto problems = problems_of(name_of<Formula>(), formula.grouping, count, parameter_of);
+  if (formula.grouping.links() != nullptr) {
+    std::vector<bool> are_linked(count);
+    for (const Problem& problem : problems) {
+      for (const auto& part : problem.parts) are_linked[part.index] = true;
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      TORCH_CHECK_VALUE(are_linked[i], name_of<Formula>(), ": ", literal(parameter_of(i).path),
+                        " is in no link; leave the selector out, which is the links' own");
+    }
+  }
   if constexpr (!has_weights<Formula>) {
     for (Problem& problem : problems) {
       for (auto& part : problem.parts) part.layout = part.layout.without_others();

@@ -35,11 +35,16 @@ inline double rounding_of(torch::ScalarType type) {
   return type == torch::kFloat ? std::ldexp(1, -24) : std::ldexp(1, -53);
 }
 
-/// A small step of a constraint at each entry: so small that it stays in the same face of the set,
-/// so large that what w's type rounds is small beside it. A product of one number for the tensor.
-inline torch::Tensor small_step_like(const torch::Tensor& w, const torch::Tensor& gradient,
-                                     torch::ScalarType stored) {
-  const double relative = std::max(1e-6, 4 * std::sqrt(rounding_of(stored)));
+/// A small step of a constraint, one for the tensor: so small that it stays in the same face of the
+/// set, as far as no entry is a like fraction of the largest, so large that what is rounded is
+/// small beside it: w where it is stored, unless the set survives that, and differences of it.
+template <class Formula>
+torch::Tensor small_step_like(const torch::Tensor& w, const torch::Tensor& gradient,
+                              torch::ScalarType stored) {
+  if (w.numel() == 0) return torch::full({}, kSmallStep, w.options());
+  const double relative = survives_rounding<Formula>
+                              ? 4 * std::sqrt(rounding_of(w.scalar_type()))
+                              : std::max(1e-6, 4 * std::sqrt(rounding_of(stored)));
   const torch::Tensor ratio = relative * w.abs().max() / gradient.abs().max();
   return ratio.where((ratio > 0) & ratio.isfinite(), torch::full_like(ratio, kSmallStep));
 }
@@ -63,12 +68,17 @@ torch::Tensor distance_at(const Formula& formula, const Operands<torch::Tensor>&
   if constexpr (HasProx<Formula>::value) {
     const torch::Tensor small = has.given  ? x.given
                                 : by_slope ? number_like(x.w, kSmallStep)
-                                           : small_step_like(x.w, x.gradient, stored);
+                                           : small_step_like<Formula>(x.w, x.gradient, stored);
     const torch::Tensor step = scaled(small, x, n, has);
     const torch::Tensor moved = x.w - small * x.gradient;
     const torch::Tensor z = prox_at(formula, moved, step, x.data, path).where(step > 0, moved);
     const torch::Tensor by_prox = ((z - x.w).abs() / small).masked_fill(small == 0, 0);
-    return by_slope ? by_prox.where(x.w == 0, off_zero) : by_prox;
+    if (!by_slope) return by_prox;
+    torch::Tensor is_by_prox = x.w == 0;
+    if (is_constraint<Formula>) {  // which takes what is outside far beyond a small step
+      is_by_prox = is_by_prox | (by_prox > 2 * off_zero + 1e3 * x.w.abs());
+    }
+    return by_prox.where(is_by_prox, off_zero);
   }
 }
 

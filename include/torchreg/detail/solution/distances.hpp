@@ -24,7 +24,7 @@ void bind_moved(const Formula& formula, Updates& updates) {
     const torch::Tensor& w = update.tensors.w;
     const auto type = exact_type(w);
     const torch::Tensor own =
-        small_step_like(w.to(type), update.tensors.gradient.to(type), w.scalar_type());
+        small_step_like<Formula>(w.to(type), update.tensors.gradient.to(type), w.scalar_type());
     small = small.defined() ? torch::minimum(small, own.to(small.options())) : own;
   }
   for (Update& update : updates) {

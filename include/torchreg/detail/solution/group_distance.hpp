@@ -25,7 +25,7 @@ torch::Tensor distance_of_groups(const Formula& formula, Operands<torch::Tensor>
   x.data = weights_of(formula, problem, x.w.options());
   const torch::Tensor padding = layout.padding();
   if (rests_in_padding<Formula> && padding.defined()) {
-    x.given = small_step_like(x.w, x.gradient, stored)
+    x.given = small_step_like<Formula>(x.w, x.gradient, stored)
                   .expand_as(x.w)
                   .masked_fill(padding.narrow(0, 0, x.w.size(0)), 0);
   }
@@ -56,12 +56,15 @@ void append_distances_of_groups(const Formula& formula, const Updates& updates,
     const auto& layout = problem.layout();
     const torch::Tensor distance = distance_of_groups(formula, x, problem, first) + (x.w - x.w);
     torch::Tensor of_group = distance.square().sum(1).sqrt();
+    torch::Tensor at_zeros = of_group.masked_fill((x.w != 0).any(1), 0);
     if (layout.rows > layout.groups) {  // entries in no group count alone
       const int64_t others = layout.rows - layout.groups;
-      of_group.narrow(0, layout.groups, others)
-          .copy_(distance.narrow(0, layout.groups, others).amax(1));
+      const auto of_others = [&](const torch::Tensor& of) {
+        return of.narrow(0, layout.groups, others).amax(1);
+      };
+      of_group.narrow(0, layout.groups, others).copy_(of_others(distance));
+      at_zeros.narrow(0, layout.groups, others).copy_(of_others(distance.masked_fill(x.w != 0, 0)));
     }
-    const torch::Tensor at_zeros = of_group.masked_fill((x.w != 0).any(1), 0);
     all.push_back(
         {first.path(),
          torch::stack({of_group.max(), distance.square().sum(), at_zeros.max()}).unsqueeze(0)});

@@ -87,20 +87,28 @@ class Holding {
       x.factor = torch::full({}, first.numbers.strength, gradient.options());
       x.data = weights_of(formula_, problem, gradient.options());
       if constexpr (takes_some<Formula>) leave_out_free(x, first.path());
+      if (x.w.size(0) == 0) continue;
       questions_.push_back({x, first.path()});
     }
   }
 
   /// Leaves out the rows that no strength holds, as entries in no group, and those without a
-  /// gradient, if others are held.
+  /// gradient. Where none is left all are kept, unless the rows' weights are why.
   void leave_out_free(Operands<torch::Tensor>& x, const std::string& path) const {
     const torch::Tensor step = (kSmallStep * 1e30) * x.factor;
     const torch::Tensor z = prox_at(formula_, x.w, step, x.data, path);
     const torch::Tensor is_held = (z == 0).all(1) & (x.w != 0).any(1);
     const torch::Tensor held = is_held.nonzero().squeeze(1);
-    if (held.numel() == 0) return;
+    if (held.numel() == 0 && !has_free_rows(x)) return;
     x.w = x.w.index_select(0, held);
     if (x.data.defined() && x.data.dim() > 0) x.data = x.data.index_select(0, held);
+  }
+
+  /// Whether the rows with a gradient have no weight.
+  static bool has_free_rows(const Operands<torch::Tensor>& x) {
+    if (!x.data.defined()) return false;
+    const torch::Tensor is_free = x.data == 0;
+    return (is_free.expand({x.w.size(0), 1}) | (x.w == 0).all(1, true)).all().item<bool>();
   }
 
   static void check_finite(const torch::Tensor& gradient, const Update& update) {

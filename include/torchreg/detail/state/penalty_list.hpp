@@ -115,8 +115,12 @@ struct PenaltyList {
             return entries[own[i]].parameter;
           };
           for (const auto& problem : problems_of(penalty.formula(), own.size(), parameter_of)) {
+            const std::string& first = parameter_of(problem.parts[0].index).path;
             for (const auto& part : problem.parts) {
-              texts[own[part.index]] = part.layout.describe();
+              const bool is_linked = penalty.formula().grouping.links() != nullptr;
+              texts[own[part.index]] =
+                  c10::str(part.layout.describe(), is_linked ? " linked to " : "",
+                           is_linked ? literal(first) : "");
             }
           }
         }
