@@ -54,9 +54,11 @@ inline Stationarity stationarity_of(const std::vector<Distances>& all) {
 ///
 /// From the formula's own faces, so that a user's formula has it too: where w is not zero,
 /// |g + slope(w)|; where it is, |prox_{e R}(w - e g)| / e for a small e; for a constraint, the
-/// distance to its normal cone, |prox_{e R}(w - e g) - w| / e. To 1e-6 relative, for a constraint
-/// on floats to 1e-3; in double on CPU and CUDA. Writes nothing, and waits once for the device. An
-/// error where a gradient is undefined.
+/// distance to its normal cone, |prox_{e R}(w - e g) - w| / e, huge outside the set. To 1e-6
+/// relative; of Box, balls, Simplex, Rank and Nuclear, which rounding leaves, to 1e-3 in float, .1
+/// and .3 in half types, and an entry or singular value of a smaller share of the largest one
+/// counts as on the boundary. In double on CPU and CUDA. Writes nothing, and waits once for the
+/// device. An error where a gradient is undefined.
 template <class Formula>
 Stationarity stationarity(const Parameters& parameters, const Penalty<Formula>& penalty) {
   torch::NoGradGuard no_grad;
