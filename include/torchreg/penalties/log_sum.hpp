@@ -30,11 +30,12 @@ struct LogSumFormula {
   torch::Tensor prox(const torch::Tensor& w, const torch::Tensor& step) const {
     if (lambda == 0) return w;
     const torch::Tensor a = w.abs(), u = lambda * step;
-    const torch::Tensor sum = a + eps, discriminant = 1 - 4 * u / sum / sum;  // over sum^2
-    const torch::Tensor root = sum * discriminant.clamp_min(0).sqrt(), over = a - eps;
+    const torch::Tensor discriminant =  // over (a + eps)^2, which may be beyond the type
+        (-4 * u / (a + eps)).div_(a + eps).add_(1);
+    const torch::Tensor root = discriminant.clamp_min(0).sqrt_().mul_(a + eps), over = a - eps;
     // The same for a below eps, by its conjugate, which has no difference of nearly equal numbers.
     const torch::Tensor small = (2 * eps * a - 2 * u) / (root - over);
-    const torch::Tensor r = (over * 0.5 + root * 0.5).where(over >= 0, small).clamp_min_(0);
+    const torch::Tensor r = (over * 0.5).add_(root, 0.5).where(over >= 0, small).clamp_min_(0);
     const torch::Tensor excess = r * (0.5 * r - a) + u * (r / eps).log1p();  // over that of 0
     return (w.sign() * r).masked_fill_((excess >= 0) | (discriminant < 0), 0);
   }
