@@ -16,24 +16,26 @@ struct SingularValues {
     std::tie(left, values, right) = torch::linalg_svd(matrix, /*full_matrices=*/false);
   }
 
-  /// 0, whose derivative by w is that of U V^T, of the singular values that are there: finite also
-  /// where some are equal, whose vectors have no derivative.
-  torch::Tensor turn_of(const torch::Tensor& w, const torch::Tensor& is_there) const {
+  /// 0, whose derivative by w is that of U V^T, of the singular values that are there:
+  /// U (K o (U^T dW V - V^T dW^T U)) V^T, K_ij = 1 / (s_i + s_j), and what leaves the spaces of U
+  /// and V over s. Finite also where values are equal, whose vectors have no derivative. It has no
+  /// derivative of its own.
+  torch::Tensor turn_of(const torch::Tensor& w, const torch::Tensor& are_there) const {
     const torch::Tensor change = (w - w.detach()).reshape({left.size(0), right.size(1)});
-    const auto inverse = [](const torch::Tensor& of, const torch::Tensor& where) {
-      return of.reciprocal().masked_fill(where.logical_not(), 0);
-    };
-    const torch::Tensor of_one = inverse(values, is_there), v = right.t();
-    const torch::Tensor both = is_there.unsqueeze(1) & is_there;
-    const torch::Tensor of_two = inverse(values.unsqueeze(1) + values, both);
-    const torch::Tensor u = left.masked_fill(is_there.logical_not(), 0);
-    const torch::Tensor own = v.masked_fill(is_there.logical_not(), 0);
-    const torch::Tensor inner = u.t().matmul(change).matmul(own);
-    const torch::Tensor below = (change.matmul(own) - u.matmul(inner)) * of_one;
+    const torch::Tensor are_missing = are_there.logical_not();
+    const torch::Tensor u = left.masked_fill(are_missing, 0);
+    const torch::Tensor v = right.t().masked_fill(are_missing, 0);
+    const torch::Tensor inverse = values.reciprocal().masked_fill(are_missing, 0);
+    const torch::Tensor inverse_of_two =
+        (values.unsqueeze(1) + values)
+            .reciprocal()
+            .masked_fill(are_missing.unsqueeze(1) | are_missing, 0);
+    const torch::Tensor inner = u.t().matmul(change).matmul(v);
+    const torch::Tensor within = u.matmul((inner - inner.t()) * inverse_of_two);
+    const torch::Tensor below = (change.matmul(v) - u.matmul(inner)) * inverse;
     const torch::Tensor beside =
-        of_one.unsqueeze(1) * (u.t().matmul(change) - inner.matmul(own.t()));
-    const torch::Tensor turn = u.matmul((inner - inner.t()) * of_two).matmul(own.t());
-    return (turn + below.matmul(own.t()) + u.matmul(beside)).view(w.sizes());
+        inverse.unsqueeze(1) * (u.t().matmul(change) - inner.matmul(v.t()));
+    return ((within + below).matmul(v.t()) + u.matmul(beside)).view(w.sizes());
   }
 
   /// The tensor of w's shape with these singular values in their place.

@@ -95,10 +95,11 @@ class Layout {
   /// Which entries are in which group, in words that differ where they do. Waits for the device.
   std::string describe() const {
     if (positions_.defined()) {
-      const torch::Tensor flat = positions_.reshape({-1}).cpu().contiguous();
+      const torch::Tensor positions = positions_.cpu().contiguous();
+      const int64_t* const position = positions.data_ptr<int64_t>();
       uint64_t hash = 14695981039346656037U;  // FNV-1a, by positions in place of bytes
-      for (int64_t i = 0; i < flat.numel(); ++i) {
-        hash = (hash ^ static_cast<uint64_t>(flat.data_ptr<int64_t>()[i])) * 1099511628211U;
+      for (int64_t i = 0; i < positions.numel(); ++i) {
+        hash = (hash ^ static_cast<uint64_t>(position[i])) * 1099511628211U;
       }
       return c10::str(groups, " groups by index ", hash);
     }
