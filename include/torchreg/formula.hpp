@@ -30,6 +30,8 @@ namespace torchreg {
 //                                                stationarity() must know of
 //   static constexpr bool survives_rounding = true;  a constraint of zeros and signs alone, so that
 //                                                stationarity() may take smaller steps
+//   static constexpr bool grows_with_each = false;  it is not even, or falls somewhere in some |w|,
+//                                                and NonNegative shall refuse it
 //   static constexpr const char* instead = ...;  its prox takes one step for all entries, and after
 //                                                an adaptive optimizer this is what to use
 //   void check() const;                          throws where strengths do not go together
