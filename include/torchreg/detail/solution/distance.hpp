@@ -72,7 +72,7 @@ torch::Tensor distance_at(const Formula& formula, const Operands<torch::Tensor>&
     const torch::Tensor step = scaled(small, x, n, has);
     const torch::Tensor moved = x.w - small * x.gradient;
     const torch::Tensor z = prox_at(formula, moved, step, x.data, path).where(step > 0, moved);
-    const torch::Tensor by_prox = ((z - x.w).abs() / small).masked_fill(small == 0, 0);
+    torch::Tensor by_prox = ((z - x.w).abs() / small).masked_fill(small == 0, 0);
     if (!by_slope) return by_prox;
     torch::Tensor is_by_prox = x.w == 0;
     if (is_constraint<Formula>) {  // which takes what is outside far beyond a small step
