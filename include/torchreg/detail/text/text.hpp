@@ -1,5 +1,6 @@
 #pragma once
 
+#include <c10/util/StringUtil.h>
 #include <c10/util/Type.h>
 
 #include <algorithm>
